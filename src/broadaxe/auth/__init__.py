@@ -1,0 +1,1 @@
+"""Tenants, API tokens and the keys that sign them."""

@@ -1,0 +1,1 @@
+"""The `broadaxe` command line."""

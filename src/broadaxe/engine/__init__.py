@@ -1,0 +1,1 @@
+"""Triggers become runs, runs become assignments, results become final states."""

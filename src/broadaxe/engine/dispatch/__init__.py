@@ -1,0 +1,1 @@
+"""Worker sessions, result streams and event streams."""

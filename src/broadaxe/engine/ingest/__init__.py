@@ -1,0 +1,1 @@
+"""Validation and planning of triggers and workflow registrations."""

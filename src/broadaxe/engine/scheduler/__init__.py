@@ -1,0 +1,1 @@
+"""Who runs what: queues, slots and due times of the tenants this process owns."""

@@ -1,0 +1,1 @@
+"""Background services, one a file: start, stop, health."""

@@ -1,0 +1,1 @@
+"""The gRPC surface: decode, authorise, call, encode. No rule, no SQL."""

@@ -1,0 +1,1 @@
+"""The REST surface: thin handlers over typed models."""

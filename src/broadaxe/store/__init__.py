@@ -1,0 +1,1 @@
+"""The only room that speaks SQL: statements, migrations, the group-commit writer, embedded PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Traces, metrics, logs and health: the contract, the recorder, OTLP export and propagation."""

@@ -1,0 +1,1 @@
+"""The read side: lists, timelines and details. Queries only."""
