@@ -249,9 +249,7 @@ class Engine(Protocol):
     def watch_run(self, tenant_id: TenantId, run_id: UUID) -> Awaitable[AsyncIterator[RunEvent]]:
         """Events of one run until it ends. NotFound. Ends at once for a finished run."""
 
-    def watch_metadata(
-        self, tenant_id: TenantId, key: str, value: str
-    ) -> Awaitable[AsyncIterator[RunEvent]]:
+    def watch_metadata(self, tenant_id: TenantId, key: str, value: str) -> Awaitable[AsyncIterator[RunEvent]]:
         """Events of all runs with this metadata pair, until none is active."""
 
     def put_stream_event(
