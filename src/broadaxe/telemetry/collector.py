@@ -2,8 +2,9 @@
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import grpc
 import grpc.aio
@@ -67,8 +68,9 @@ def _one_line(text: str | None, limit: int = 200) -> str:
 
 def _retry_delay(error: grpc.aio.AioRpcError) -> float | None:
     """Seconds the collector asks us to wait; None when it does not say."""
-    metadata = error.trailing_metadata()
-    details = metadata.get("grpc-status-details-bin") if metadata is not None else None
+    # At run time these are plain pairs, whatever the type stubs say.
+    trailers = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ())
+    details = dict(trailers).get("grpc-status-details-bin")
     return retry_info(details) if isinstance(details, bytes) else None
 
 
