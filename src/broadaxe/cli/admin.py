@@ -18,7 +18,8 @@ token = typer.Typer(no_args_is_help=True, help="API tokens for SDKs.")
 config = typer.Typer(no_args_is_help=True, help="Check and show the settings.")
 
 Tenant = Annotated[
-    UUID | None, typer.Option("--tenant-id", help="The tenant; the seeded one when left out.", show_default=False)
+    UUID | None,
+    typer.Option("--tenant-id", help="The tenant; the seeded one when left out.", show_default=False),
 ]
 
 
@@ -42,7 +43,9 @@ def seed(config: ConfigDir = None) -> None:
 def create_keys(
     directory: Annotated[
         Path | None,
-        typer.Option("--dir", help="Write the keysets into files here and print the variables that name them."),
+        typer.Option(
+            "--dir", help="Write the keysets into files here and print the variables that name them."
+        ),
     ] = None,
 ) -> None:
     """Make the three keysets. Without --dir they are printed as variables, secrets in clear."""
