@@ -1,45 +1,39 @@
 """Generates `docs/cli.md` from the commands themselves: `python -m broadaxe.cli.document [--check]`."""
 
+import inspect
 import sys
 from pathlib import Path
+from typing import Any
 
-import click
 import typer.main
+
+from broadaxe.cli.main import app
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "cli.md"
 
 
 def page() -> str:
     """The page's text."""
-    from broadaxe.cli.main import app
-
-    root = typer.main.get_command(app)
     parts = [
         "# Command line\n",
         "Generated from the commands; `broadaxe COMMAND --help` says the same.\n",
         "Exit codes: 0 done, 1 failed, 2 bad settings or arguments.\n",
     ]
-    parts += _section(root, ["broadaxe"])
-    return "\n".join(parts)
+    return "\n".join([*parts, *_section(typer.main.get_command(app), ["broadaxe"])])
 
 
-def _section(command: click.Command, path: list[str]) -> list[str]:
-    lines: list[str] = []
+def _section(command: Any, path: list[str]) -> list[str]:
+    # typer carries its own copy of click, whose classes are not public: hence no narrower type.
     subcommands = getattr(command, "commands", None)
     if subcommands is not None:
-        for name in subcommands:
-            lines += _section(subcommands[name], [*path, name])
-        return lines
-    context = click.Context(command, info_name=" ".join(path))
-    lines.append(f"## `{' '.join(path)}`\n")
-    lines.append((command.help or "").strip() + "\n")
+        return [line for name in subcommands for line in _section(subcommands[name], [*path, name])]
+    context = command.make_context(" ".join(path), [], resilient_parsing=True)
+    lines = [f"## `{' '.join(path)}`\n", inspect.cleandoc(command.help or "") + "\n"]
     rows = []
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is None and isinstance(parameter, click.Argument):
-            rows.append((parameter.make_metavar(context), getattr(parameter, "help", "") or ""))
-        elif record is not None:
-            rows.append((record[0], record[1]))
+        if record is not None:
+            rows.append(record)
     if rows:
         lines += ["| argument | meaning |", "|---|---|"]
         lines += [f"| `{name}` | {meaning.replace('|', '/')} |" for name, meaning in rows]

@@ -72,5 +72,9 @@ def engine(config: ConfigDir = None, grpc_port: GrpcPort = None, health_port: He
 
 
 def api(config: ConfigDir = None, port: Port = None) -> None:
-    """The API server alone (REST); reaches the engine at SERVER_INTERNAL_CLIENT_INTERNAL_GRPC_BROADCAST_ADDRESS."""
+    """The API server alone (REST).
+
+    It reaches the engine at SERVER_INTERNAL_CLIENT_INTERNAL_GRPC_BROADCAST_ADDRESS, else at
+    SERVER_GRPC_BROADCAST_ADDRESS.
+    """
     _run(settings(config, _flags(None, port, None)), Roles(engine=False, api=True))
