@@ -11,9 +11,8 @@ from typing import Protocol
 from uuid import UUID
 
 from broadaxe.domain.ids import TenantId, WorkerId
-from broadaxe.domain.task import TaskState
-from broadaxe.domain.workflow import LabelRequest, WorkflowDefinition
-from broadaxe.store.ledger import LabelValue, TaskFilter, WorkflowVersion
+from broadaxe.domain.task import TaskFilter, TaskState
+from broadaxe.domain.workflow import LabelRequest, LabelValue, WorkflowDefinition, WorkflowVersion
 from broadaxe.telemetry.context import TraceContext
 
 
