@@ -29,6 +29,9 @@ def _facts(serialized: bytes) -> FileDescriptorProto:
     """A file's description without what never travels: options of other languages, order of declarations."""
     file = FileDescriptorProto.FromString(serialized)
     file.ClearField("options")
+    for service in file.service:
+        for method in service.method:
+            method.ClearField("options")
     for members in (file.message_type, file.enum_type, file.service):
         members.sort(key=lambda member: member.name)
     return file
