@@ -2,15 +2,18 @@
 
 from uuid import UUID
 
-from broadaxe.domain.errors import InvalidArgument, Unimplemented
+from broadaxe.domain.errors import InvalidArgument
 from broadaxe.domain.task import TaskFilter, TaskState
 from broadaxe.engine.api import Engine, Origin, RunDetails, Trigger
 from broadaxe.grpc_api.call import Call
-from broadaxe.grpc_api.method import Group, Kind, Method
+from broadaxe.grpc_api.method import Method, service_methods
+from broadaxe.grpc_api.rate_limit import RateGroup
 from broadaxe.grpc_api.servicers.definitions import definition
 from broadaxe.grpc_api.servicers.encode import text
 from broadaxe.grpc_api.servicers.fields import label_requests, time_field, uuid_field
 from broadaxe.grpc_api.wire.v1 import workflows_pb2 as pb
+
+MISSING = "is not there yet: durable tasks come later"
 
 _STATUS = {
     TaskState.QUEUED: pb.QUEUED,
@@ -37,36 +40,18 @@ class AdminServicer:
 
     def methods(self) -> list[Method]:
         """The service's methods, for a transport."""
-        table = [
-            (
-                "PutWorkflow",
-                pb.CreateWorkflowVersionRequest,
-                pb.CreateWorkflowVersionResponse,
-                self.put_workflow,
-            ),
-            ("CancelTasks", pb.CancelTasksRequest, pb.CancelTasksResponse, self.cancel),
-            ("ReplayTasks", pb.ReplayTasksRequest, pb.ReplayTasksResponse, self.replay),
-            (
-                "TriggerWorkflowRun",
-                pb.TriggerWorkflowRunRequest,
-                pb.TriggerWorkflowRunResponse,
-                self.trigger,
-            ),
-            ("GetRunDetails", pb.GetRunDetailsRequest, pb.GetRunDetailsResponse, self.details),
-            ("BranchDurableTask", pb.BranchDurableTaskRequest, pb.BranchDurableTaskResponse, self.branch),
-        ]
-        return [
-            Method(
-                service="v1.AdminService",
-                name=name,
-                kind=Kind.UNARY_UNARY,
-                request=request,
-                response=response,
-                handler=handler,
-                group=Group.ADMIN,
-            )
-            for name, request, response, handler in table
-        ]
+        return service_methods(
+            pb.DESCRIPTOR.services_by_name["AdminService"],
+            {
+                "PutWorkflow": self.put_workflow,
+                "TriggerWorkflowRun": self.trigger,
+                "GetRunDetails": self.details,
+                "CancelTasks": self.cancel,
+                "ReplayTasks": self.replay,
+            },
+            RateGroup.ADMIN,
+            missing=MISSING,
+        )
 
     async def put_workflow(
         self, request: pb.CreateWorkflowVersionRequest, call: Call
@@ -115,10 +100,6 @@ class AdminServicer:
         ids, where = _selection(request)
         affected = await self._engine.replay(call.tenant_id, ids, where, Origin(caller=call.caller))
         return pb.ReplayTasksResponse(replayed_tasks=[str(one) for one in affected])
-
-    async def branch(self, request: pb.BranchDurableTaskRequest, call: Call) -> pb.BranchDurableTaskResponse:
-        """Not there yet."""
-        raise Unimplemented("durable tasks are not there yet, so there is no log to branch")
 
 
 def _selection(

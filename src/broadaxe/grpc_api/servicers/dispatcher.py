@@ -5,17 +5,20 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 
 from broadaxe.clock import Clock
-from broadaxe.domain.errors import InvalidArgument, Unimplemented
+from broadaxe.domain.errors import InvalidArgument
 from broadaxe.domain.workflow import LabelValue
-from broadaxe.engine.api import Engine, EventKind, NewWorker, Origin, RunFinished, WorkerEvent
+from broadaxe.engine.api import Engine, EventKind, NewWorker, Origin, WorkerEvent
 from broadaxe.grpc_api.call import Call
-from broadaxe.grpc_api.method import Group, Kind, Method
+from broadaxe.grpc_api.method import Method, service_methods
+from broadaxe.grpc_api.rate_limit import RateGroup
 from broadaxe.grpc_api.servicers import encode
+from broadaxe.grpc_api.servicers.closing import closed_with
 from broadaxe.grpc_api.servicers.fields import duration_field, uuid_field
 from broadaxe.grpc_api.wire import dispatcher_pb2 as pb
 
 LANGUAGES = {1: "GOLANG", 2: "PYTHON", 3: "TYPESCRIPT", 4: "RUBY"}
 DEFAULT_SLOTS = 100
+MISSING = "is not supported: group keys are expressions here, and durable tasks are not there yet"
 
 
 class DispatcherServicer:
@@ -28,74 +31,28 @@ class DispatcherServicer:
 
     def methods(self) -> list[Method]:
         """The service's methods, for a transport."""
-        unary, stream, both = Kind.UNARY_UNARY, Kind.UNARY_STREAM, Kind.STREAM_STREAM
-        table = [
-            ("Register", unary, pb.WorkerRegisterRequest, pb.WorkerRegisterResponse, self.register),
-            ("Listen", stream, pb.WorkerListenRequest, pb.AssignedAction, self.listen),
-            ("ListenV2", stream, pb.WorkerListenRequest, pb.AssignedAction, self.listen),
-            ("Heartbeat", unary, pb.HeartbeatRequest, pb.HeartbeatResponse, self.heartbeat),
-            (
-                "SubscribeToWorkflowEvents",
-                stream,
-                pb.SubscribeToWorkflowEventsRequest,
-                pb.WorkflowEvent,
-                self.subscribe_events,
-            ),
-            (
-                "SubscribeToWorkflowRuns",
-                both,
-                pb.SubscribeToWorkflowRunsRequest,
-                pb.WorkflowRunEvent,
-                self.subscribe_runs,
-            ),
-            ("SendStepActionEvent", unary, pb.StepActionEvent, pb.ActionEventResponse, self.step_event),
-            ("SendBatchActionEvent", unary, pb.BatchActionEvent, pb.ActionEventResponse, self.batch_event),
-            (
-                "SendGroupKeyActionEvent",
-                unary,
-                pb.GroupKeyActionEvent,
-                pb.ActionEventResponse,
-                self.group_key,
-            ),
-            ("PutOverridesData", unary, pb.OverridesData, pb.OverridesDataResponse, self.overrides),
-            (
-                "Unsubscribe",
-                unary,
-                pb.WorkerUnsubscribeRequest,
-                pb.WorkerUnsubscribeResponse,
-                self.unsubscribe,
-            ),
-            ("RefreshTimeout", unary, pb.RefreshTimeoutRequest, pb.RefreshTimeoutResponse, self.refresh),
-            ("ReleaseSlot", unary, pb.ReleaseSlotRequest, pb.ReleaseSlotResponse, self.release),
-            (
-                "RestoreEvictedTask",
-                unary,
-                pb.RestoreEvictedTaskRequest,
-                pb.RestoreEvictedTaskResponse,
-                self.restore,
-            ),
-            (
-                "UpsertWorkerLabels",
-                unary,
-                pb.UpsertWorkerLabelsRequest,
-                pb.UpsertWorkerLabelsResponse,
-                self.labels,
-            ),
-            ("GetVersion", unary, pb.GetVersionRequest, pb.GetVersionResponse, self.get_version),
-        ]
-        return [
-            Method(
-                service="Dispatcher",
-                name=name,
-                kind=kind,
-                request=request,
-                response=response,
-                handler=handler,
-                group=Group.DISPATCHER,
-                traced=name != "Heartbeat",
-            )
-            for name, kind, request, response, handler in table
-        ]
+        return service_methods(
+            pb.DESCRIPTOR.services_by_name["Dispatcher"],
+            {
+                "Register": self.register,
+                "Listen": self.listen,
+                "ListenV2": self.listen,
+                "Heartbeat": self.heartbeat,
+                "Unsubscribe": self.unsubscribe,
+                "UpsertWorkerLabels": self.labels,
+                "GetVersion": self.get_version,
+                "SendStepActionEvent": self.step_event,
+                "SendBatchActionEvent": self.batch_event,
+                "RefreshTimeout": self.refresh,
+                "ReleaseSlot": self.release,
+                "PutOverridesData": self.overrides,
+                "SubscribeToWorkflowRuns": self.subscribe_runs,
+                "SubscribeToWorkflowEvents": self.subscribe_events,
+            },
+            RateGroup.DISPATCHER,
+            untraced=frozenset({"Heartbeat"}),
+            missing=MISSING,
+        )
 
     # -- workers --------------------------------------------------------------------------------------
 
@@ -125,16 +82,14 @@ class DispatcherServicer:
         """The worker's session: actions until it hangs up or the server drains."""
         worker_id = uuid_field(request.worker_id, "worker_id")
         session = await self._engine.open_session(call.tenant_id, worker_id)
-        call.on_end(session.close)
-        try:
+        call.opened()
+        async with closed_with(call, session.close):
             async for action in session:
                 message = encode.action(action)
                 size = message.ByteSize()
                 begun = self._clock.now_ns()
                 yield message
                 session.sent(action, begun, self._clock.now_ns(), size)
-        finally:
-            session.close()
 
     async def heartbeat(self, request: pb.HeartbeatRequest, call: Call) -> pb.HeartbeatResponse:
         """Sign of life."""
@@ -224,16 +179,6 @@ class DispatcherServicer:
         """Kept for old SDKs: the playground it served is gone, so nothing is stored."""
         return pb.OverridesDataResponse()
 
-    async def group_key(self, request: pb.GroupKeyActionEvent, call: Call) -> pb.ActionEventResponse:
-        """Group keys are expressions now; there are no actions that compute them."""
-        raise Unimplemented("group key actions are not supported: concurrency keys are expressions")
-
-    async def restore(
-        self, request: pb.RestoreEvictedTaskRequest, call: Call
-    ) -> pb.RestoreEvictedTaskResponse:
-        """Durable tasks come later."""
-        raise Unimplemented("durable tasks are not there yet, so no task can be evicted or restored")
-
     # -- results --------------------------------------------------------------------------------------
 
     async def subscribe_runs(
@@ -241,7 +186,7 @@ class DispatcherServicer:
     ) -> AsyncIterator[pb.WorkflowRunEvent]:
         """One event a run once it is finished; ids come in as the client sends them."""
         subscription = self._engine.subscribe_runs(call.tenant_id, Origin(caller=call.caller))
-        call.on_end(subscription.close)
+        call.opened()
 
         async def read() -> None:
             async for request in requests:
@@ -253,12 +198,11 @@ class DispatcherServicer:
 
         reader = asyncio.create_task(read())
         try:
-            finished: RunFinished
-            async for finished in subscription:
-                yield encode.run_finished(finished, self._clock.now())
+            async with closed_with(call, subscription.close):
+                async for finished in subscription:
+                    yield encode.run_finished(finished, self._clock.now())
         finally:
             reader.cancel()
-            subscription.close()
 
     async def subscribe_events(
         self, request: pb.SubscribeToWorkflowEventsRequest, call: Call
@@ -273,10 +217,10 @@ class DispatcherServicer:
             )
         else:
             raise InvalidArgument("workflow_run_id: give it, or additional_meta_key and its value")
-        async for event in events:
-            yield encode.run_event(event)
-            if event.hangup and request.workflow_run_id:
-                return
+        call.opened()
+        async with closed_with(call, events.close):
+            async for event in events:
+                yield encode.run_event(event)
 
 
 def _labels(labels: "dict[str, pb.WorkerLabels]") -> dict[str, LabelValue]:

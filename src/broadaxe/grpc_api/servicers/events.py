@@ -1,13 +1,13 @@
 """`EventsService`: log lines and stream chunks; user events come later."""
 
-from broadaxe.domain.errors import Unimplemented
 from broadaxe.engine.api import Engine
 from broadaxe.grpc_api.call import Call
-from broadaxe.grpc_api.method import Group, Kind, Method
+from broadaxe.grpc_api.method import Method, service_methods
+from broadaxe.grpc_api.rate_limit import RateGroup
 from broadaxe.grpc_api.servicers.fields import time_field, uuid_field
 from broadaxe.grpc_api.wire import events_pb2 as pb
 
-NO_EVENTS = "user events are not there yet: workflows run when they are triggered by name"
+MISSING = "is not there yet: user events come later, workflows run when they are triggered by name"
 
 
 class EventsServicer:
@@ -18,37 +18,15 @@ class EventsServicer:
 
     def methods(self) -> list[Method]:
         """The service's methods, for a transport."""
-        table = [
-            ("Push", pb.PushEventRequest, pb.Event, self.push),
-            ("BulkPush", pb.BulkPushEventRequest, pb.Events, self.bulk_push),
-            ("ReplaySingleEvent", pb.ReplayEventRequest, pb.Event, self.replay),
-            ("PutLog", pb.PutLogRequest, pb.PutLogResponse, self.put_log),
-            ("PutStreamEvent", pb.PutStreamEventRequest, pb.PutStreamEventResponse, self.put_stream_event),
-        ]
-        return [
-            Method(
-                service="EventsService",
-                name=name,
-                kind=Kind.UNARY_UNARY,
-                request=request,
-                response=response,
-                handler=handler,
-                group=Group.EVENTS,
-            )
-            for name, request, response, handler in table
-        ]
-
-    async def push(self, request: pb.PushEventRequest, call: Call) -> pb.Event:
-        """Not there yet."""
-        raise Unimplemented(NO_EVENTS)
-
-    async def bulk_push(self, request: pb.BulkPushEventRequest, call: Call) -> pb.Events:
-        """Not there yet."""
-        raise Unimplemented(NO_EVENTS)
-
-    async def replay(self, request: pb.ReplayEventRequest, call: Call) -> pb.Event:
-        """Not there yet."""
-        raise Unimplemented(NO_EVENTS)
+        return service_methods(
+            pb.DESCRIPTOR.services_by_name["EventsService"],
+            {
+                "PutLog": self.put_log,
+                "PutStreamEvent": self.put_stream_event,
+            },
+            RateGroup.EVENTS,
+            missing=MISSING,
+        )
 
     async def put_log(self, request: pb.PutLogRequest, call: Call) -> pb.PutLogResponse:
         """A log line of a task."""

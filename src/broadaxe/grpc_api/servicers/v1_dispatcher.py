@@ -3,12 +3,14 @@ also carries some works for the rest, and answers every other request with its e
 
 from collections.abc import AsyncIterator
 
-from broadaxe.domain.errors import Unimplemented
 from broadaxe.grpc_api.call import Call
-from broadaxe.grpc_api.method import Group, Kind, Method
+from broadaxe.grpc_api.method import Method, service_methods
+from broadaxe.grpc_api.rate_limit import RateGroup
+from broadaxe.grpc_api.servicers.closing import until_closing
 from broadaxe.grpc_api.wire.v1 import dispatcher_pb2 as pb
 
 NO_DURABLE = "durable tasks are not there yet"
+MISSING = "is not there yet: durable tasks come later"
 
 
 class V1DispatcherServicer:
@@ -16,47 +18,21 @@ class V1DispatcherServicer:
 
     def methods(self) -> list[Method]:
         """The service's methods, for a transport."""
-        table = [
-            (
-                "DurableTask",
-                Kind.STREAM_STREAM,
-                pb.DurableTaskRequest,
-                pb.DurableTaskResponse,
-                self.durable_task,
-            ),
-            (
-                "RegisterDurableEvent",
-                Kind.UNARY_UNARY,
-                pb.RegisterDurableEventRequest,
-                pb.RegisterDurableEventResponse,
-                self.register,
-            ),
-            (
-                "ListenForDurableEvent",
-                Kind.STREAM_STREAM,
-                pb.ListenForDurableEventRequest,
-                pb.DurableEvent,
-                self.listen,
-            ),
-        ]
-        return [
-            Method(
-                service="v1.V1Dispatcher",
-                name=name,
-                kind=kind,
-                request=request,
-                response=response,
-                handler=handler,
-                group=Group.DISPATCHER,
-            )
-            for name, kind, request, response, handler in table
-        ]
+        return service_methods(
+            pb.DESCRIPTOR.services_by_name["V1Dispatcher"],
+            {
+                "DurableTask": self.durable_task,
+            },
+            RateGroup.DISPATCHER,
+            missing=MISSING,
+        )
 
     async def durable_task(
         self, requests: AsyncIterator[pb.DurableTaskRequest], call: Call
     ) -> AsyncIterator[pb.DurableTaskResponse]:
         """One answer a request, except for worker_status, which has none."""
-        async for request in requests:
+        call.opened()
+        async for request in until_closing(requests, call):
             kind = request.WhichOneof("message")
             if kind == "register_worker":
                 yield pb.DurableTaskResponse(
@@ -66,19 +42,6 @@ class V1DispatcherServicer:
                 )
             elif kind not in (None, "worker_status"):
                 yield pb.DurableTaskResponse(error=_refusal(request))
-
-    async def register(
-        self, request: pb.RegisterDurableEventRequest, call: Call
-    ) -> pb.RegisterDurableEventResponse:
-        """Not there yet."""
-        raise Unimplemented(NO_DURABLE)
-
-    async def listen(
-        self, requests: AsyncIterator[pb.ListenForDurableEventRequest], call: Call
-    ) -> AsyncIterator[pb.DurableEvent]:
-        """Not there yet."""
-        raise Unimplemented(NO_DURABLE)
-        yield pb.DurableEvent()
 
 
 def _refusal(request: pb.DurableTaskRequest) -> pb.DurableTaskErrorResponse:

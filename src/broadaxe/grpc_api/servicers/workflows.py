@@ -1,15 +1,15 @@
 """`WorkflowService`: triggers by name; registration in its old form."""
 
-from broadaxe.domain.errors import Unimplemented
 from broadaxe.engine.api import Engine, Origin, Trigger
 from broadaxe.grpc_api.call import Call
-from broadaxe.grpc_api.method import Group, Kind, Method
+from broadaxe.grpc_api.method import Method, service_methods
+from broadaxe.grpc_api.rate_limit import RateGroup
 from broadaxe.grpc_api.servicers.definitions import legacy_definition
 from broadaxe.grpc_api.servicers.fields import label_requests, optional_uuid
 from broadaxe.grpc_api.wire import workflows_pb2 as pb
 from broadaxe.grpc_api.wire.v1.shared.trigger_pb2 import TriggerWorkflowRequest
 
-NO_RATE_LIMITS = "rate limits are not there yet"
+MISSING = "is not there yet: scheduled runs and rate limits come later"
 
 
 def trigger(request: TriggerWorkflowRequest, where: str = "") -> Trigger:
@@ -40,31 +40,16 @@ class WorkflowServicer:
 
     def methods(self) -> list[Method]:
         """The service's methods, for a transport."""
-        table = [
-            ("PutWorkflow", pb.PutWorkflowRequest, pb.WorkflowVersion, self.put_workflow),
-            ("ScheduleWorkflow", pb.ScheduleWorkflowRequest, pb.WorkflowVersion, self.schedule),
-            ("TriggerWorkflow", TriggerWorkflowRequest, pb.TriggerWorkflowResponse, self.trigger),
-            (
-                "BulkTriggerWorkflow",
-                pb.BulkTriggerWorkflowRequest,
-                pb.BulkTriggerWorkflowResponse,
-                self.trigger_many,
-            ),
-            ("PutRateLimit", pb.PutRateLimitRequest, pb.PutRateLimitResponse, self.put_rate_limit),
-            ("PauseRateLimit", pb.PauseRateLimitRequest, pb.PauseRateLimitResponse, self.pause_rate_limit),
-        ]
-        return [
-            Method(
-                service="WorkflowService",
-                name=name,
-                kind=Kind.UNARY_UNARY,
-                request=request,
-                response=response,
-                handler=handler,
-                group=Group.WORKFLOW,
-            )
-            for name, request, response, handler in table
-        ]
+        return service_methods(
+            pb.DESCRIPTOR.services_by_name["WorkflowService"],
+            {
+                "PutWorkflow": self.put_workflow,
+                "TriggerWorkflow": self.trigger,
+                "BulkTriggerWorkflow": self.trigger_many,
+            },
+            RateGroup.WORKFLOW,
+            missing=MISSING,
+        )
 
     async def put_workflow(self, request: pb.PutWorkflowRequest, call: Call) -> pb.WorkflowVersion:
         """Register a workflow in the old form."""
@@ -100,17 +85,3 @@ class WorkflowServicer:
         finally:
             call.trace_parent(origin.parent)
         return pb.BulkTriggerWorkflowResponse(workflow_run_ids=[str(run_id) for run_id in run_ids])
-
-    async def schedule(self, request: pb.ScheduleWorkflowRequest, call: Call) -> pb.WorkflowVersion:
-        """Not there yet."""
-        raise Unimplemented("scheduled runs are not there yet")
-
-    async def put_rate_limit(self, request: pb.PutRateLimitRequest, call: Call) -> pb.PutRateLimitResponse:
-        """Not there yet."""
-        raise Unimplemented(NO_RATE_LIMITS)
-
-    async def pause_rate_limit(
-        self, request: pb.PauseRateLimitRequest, call: Call
-    ) -> pb.PauseRateLimitResponse:
-        """Not there yet."""
-        raise Unimplemented(NO_RATE_LIMITS)
