@@ -1,7 +1,7 @@
 """`Dispatcher`: workers register, listen and report; clients wait for results."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 
 from broadaxe.clock import Clock
@@ -12,7 +12,7 @@ from broadaxe.grpc_api.call import Call
 from broadaxe.grpc_api.method import Method, service_methods
 from broadaxe.grpc_api.rate_limit import RateGroup
 from broadaxe.grpc_api.servicers import encode
-from broadaxe.grpc_api.servicers.closing import closed_with
+from broadaxe.grpc_api.servicers.closing import closed_with, until_closing
 from broadaxe.grpc_api.servicers.fields import duration_field, uuid_field
 from broadaxe.grpc_api.wire import dispatcher_pb2 as pb
 
@@ -218,12 +218,11 @@ class DispatcherServicer:
         else:
             raise InvalidArgument("workflow_run_id: give it, or additional_meta_key and its value")
         call.opened()
-        async with closed_with(call, events.close):
-            async for event in events:
-                yield encode.run_event(event)
+        async for event in until_closing(events, call):
+            yield encode.run_event(event)
 
 
-def _labels(labels: "dict[str, pb.WorkerLabels]") -> dict[str, LabelValue]:
+def _labels(labels: Mapping[str, pb.WorkerLabels]) -> dict[str, LabelValue]:
     return {
         key: LabelValue(
             text=value.str_value if value.HasField("str_value") else None,

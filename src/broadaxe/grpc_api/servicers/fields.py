@@ -1,12 +1,14 @@
 """Reading fields of requests: what is malformed is refused by name."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from broadaxe.domain.durations import parse_duration
 from broadaxe.domain.errors import InvalidArgument
 from broadaxe.domain.workflow import LabelRequest
-from broadaxe.grpc_api.wire.pool import Timestamp
 from broadaxe.grpc_api.wire.v1.shared.trigger_pb2 import DesiredWorkerLabels
 
 INT32_MAX = 2_147_483_647
@@ -41,7 +43,7 @@ def time_field(stamp: Timestamp, field: str) -> datetime:
         raise InvalidArgument(f"{field}: {error}") from None
 
 
-def label_requests(labels: "dict[str, DesiredWorkerLabels]") -> tuple[LabelRequest, ...]:
+def label_requests(labels: Mapping[str, DesiredWorkerLabels]) -> tuple[LabelRequest, ...]:
     """Desired worker labels of a task or a trigger."""
     found = []
     for key, label in labels.items():
