@@ -124,8 +124,8 @@ def test_verify_token_changed_anywhere_is_refused(issuer: TokenIssuer, keysets: 
 def test_verify_token_without_algorithm_is_refused(issuer: TokenIssuer, keysets: Keysets) -> None:
     claims = jwt.decode(issuer.issue(TENANT).text, options={"verify_signature": False})
     for text in (
-        jwt.encode(claims, None, "none", headers={"kid": keysets.signing.kid}),
-        jwt.encode(claims, None, "none", headers={"kid": keysets.signing.kid}) + "AAAA",
+        jwt.encode(claims, "", "none", headers={"kid": keysets.signing.kid}),
+        jwt.encode(claims, "", "none", headers={"kid": keysets.signing.kid}) + "AAAA",
     ):
         with pytest.raises(TokenRejected, match="header"):
             check(keysets, text)
