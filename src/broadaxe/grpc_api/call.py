@@ -85,7 +85,7 @@ class Call:
         self.method = method
         """The full name, such as `/v1.AdminService/PutWorkflow`."""
         self.metadata = metadata
-        """What the client sent, by lower-case key, the first value of each; bytes where a key ends in `-bin`."""
+        """What the client sent: the first value of each lower-case key, bytes where it ends in `-bin`."""
         self.deadline = deadline
         """On the monotonic clock, in seconds; None when the client set none."""
         self.peer = peer
