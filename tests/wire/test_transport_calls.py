@@ -80,9 +80,7 @@ async def test_transport_stream_unary_reads_all_requests_before_it_answers() -> 
 
 async def test_transport_gzip_request_is_accepted() -> None:
     async with serving() as toy, client(toy.target) as calls:
-        event = await calls.push(
-            _push("x" * 100_000), metadata=BEARER, compression=grpc.Compression.Gzip
-        )
+        event = await calls.push(_push("x" * 100_000), metadata=BEARER, compression=grpc.Compression.Gzip)
     assert len(event.payload) == 100_000
 
 
@@ -245,9 +243,7 @@ def _open(calls: Client, kind: str, metadata: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["unary", "server stream", "both streams"])
-@pytest.mark.parametrize(
-    "header", [None, "Bearer bad", "Basic good", "good", "Bearer ", "Bearer broken"]
-)
+@pytest.mark.parametrize("header", [None, "Bearer bad", "Basic good", "good", "Bearer ", "Bearer broken"])
 async def test_auth_refused_is_unauthenticated_on_every_kind(kind: str, header: str | None) -> None:
     metadata = () if header is None else (("authorization", header),)
     async with serving() as toy, client(toy.target) as calls:
