@@ -278,3 +278,15 @@ class StepPolicy:
     timeout: float = 60.0
     schedule_timeout: float = 300.0
     max_internal_retries: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """Which tasks a bulk cancel or replay is about."""
+
+    since: datetime
+    until: datetime | None = None
+    states: tuple[TaskState, ...] = ()
+    workflow_ids: tuple[UUID, ...] = ()
+    metadata: tuple[tuple[str, str], ...] = ()
+    """Pairs joined by OR."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from broadaxe.domain.ids import TenantId, VersionId, WorkflowId
+
 
 @dataclass(frozen=True, slots=True)
 class LabelRequest:
@@ -137,3 +139,22 @@ class WorkflowDefinition:
     default_filters: tuple[DefaultFilter, ...] = ()
     input_schema: bytes | None = None
     idempotency: Idempotency | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowVersion:
+    """A stored, immutable version of a workflow."""
+
+    tenant_id: TenantId
+    workflow_id: WorkflowId
+    version_id: VersionId
+    definition: WorkflowDefinition
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LabelValue:
+    """A worker's label: exactly one of the two is set."""
+
+    text: str | None = None
+    number: int | None = None

@@ -11,9 +11,8 @@ from typing import Protocol
 from uuid import UUID
 
 from broadaxe.domain.ids import TenantId, WorkerId
-from broadaxe.domain.task import TaskState
-from broadaxe.domain.workflow import LabelRequest, WorkflowDefinition
-from broadaxe.store.ledger import LabelValue, TaskFilter, WorkflowVersion
+from broadaxe.domain.task import TaskFilter, TaskState
+from broadaxe.domain.workflow import LabelRequest, LabelValue, WorkflowDefinition, WorkflowVersion
 from broadaxe.telemetry.context import TraceContext
 
 
@@ -249,9 +248,7 @@ class Engine(Protocol):
     def watch_run(self, tenant_id: TenantId, run_id: UUID) -> Awaitable[AsyncIterator[RunEvent]]:
         """Events of one run until it ends. NotFound. Ends at once for a finished run."""
 
-    def watch_metadata(
-        self, tenant_id: TenantId, key: str, value: str
-    ) -> Awaitable[AsyncIterator[RunEvent]]:
+    def watch_metadata(self, tenant_id: TenantId, key: str, value: str) -> Awaitable[AsyncIterator[RunEvent]]:
         """Events of all runs with this metadata pair, until none is active."""
 
     def put_stream_event(

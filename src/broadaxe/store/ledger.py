@@ -18,9 +18,12 @@ from typing import Protocol
 from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError
-from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId, WorkflowId
+from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId
 from broadaxe.domain.task import AttemptRecord, Note, TaskFacts, TaskState, TaskStatus
+from broadaxe.domain.task import TaskFilter as TaskFilter
+from broadaxe.domain.workflow import LabelValue as LabelValue
 from broadaxe.domain.workflow import WorkflowDefinition
+from broadaxe.domain.workflow import WorkflowVersion as WorkflowVersion
 from broadaxe.telemetry.context import TraceContext
 
 
@@ -68,25 +71,6 @@ class StoredTask:
 
     facts: TaskFacts
     status: TaskStatus
-
-
-@dataclass(frozen=True, slots=True)
-class WorkflowVersion:
-    """A stored, immutable version of a workflow."""
-
-    tenant_id: TenantId
-    workflow_id: WorkflowId
-    version_id: VersionId
-    definition: WorkflowDefinition
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class LabelValue:
-    """A worker's label: exactly one of the two is set."""
-
-    text: str | None = None
-    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +125,6 @@ class Message:
     body: bytes
     """A JSON object."""
     trace: TraceContext | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TaskFilter:
-    """Which tasks a bulk cancel or replay is about."""
-
-    since: datetime
-    until: datetime | None = None
-    states: tuple[TaskState, ...] = ()
-    workflow_ids: tuple[UUID, ...] = ()
-    metadata: tuple[tuple[str, str], ...] = ()
-    """Pairs joined by OR."""
 
 
 @dataclass(frozen=True, slots=True)
