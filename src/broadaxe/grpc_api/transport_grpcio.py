@@ -1,10 +1,13 @@
 """The transport on grpcio: serves a table of methods over HTTP/2, plaintext, TLS or mutual TLS."""
 
+# grpcio's classes are generic to the type checker only, so annotations must stay unevaluated.
+from __future__ import annotations
+
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import grpc
 from grpc import aio
@@ -27,8 +30,9 @@ _MAKERS: Mapping[Kind, Callable[[Any], grpc.RpcMethodHandler[Any, Any]]] = {
 }
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
-Context = aio.ServicerContext[Any, Any]
-Behaviour = Callable[[Any, Context], Awaitable[Any]]
+if TYPE_CHECKING:
+    Context = aio.ServicerContext[Any, Any]
+    Behaviour = Callable[[Any, Context], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
