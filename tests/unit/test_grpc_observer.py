@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 
 from broadaxe.clock import SystemClock, SystemIds
 from broadaxe.domain.ids import TenantId
@@ -42,7 +42,8 @@ class _Recorded:
 
     @property
     def spans(self) -> list[Span]:
-        return [Span.FromString(encoded) for encoded in self._bytes]
+        # Each is the field of a ScopeSpans, ready to be joined with others.
+        return list(ScopeSpans.FromString(b"".join(self._bytes)).spans)
 
 
 @pytest.fixture

@@ -19,12 +19,17 @@ from broadaxe.grpc_api.wire.v1 import workflows_pb2
 
 
 async def _refusal(call: Any) -> aio.AioRpcError:
-    with pytest.raises(aio.AioRpcError) as refused:
-        if hasattr(call, "__aiter__"):
+    """How a call ends that must not succeed."""
+
+    async def drained() -> None:
+        if not hasattr(call, "__aiter__"):
+            await call
+        else:
             async for _ in call:
                 pass
-        else:
-            await call
+
+    with pytest.raises(aio.AioRpcError) as refused:
+        await drained()
     return refused.value
 
 
