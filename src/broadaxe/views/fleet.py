@@ -44,14 +44,14 @@ class FleetViews:
             for row in await self._reads.list_workers(tenant_id)
             if (not states or self._state(row, now) in states) and _has_labels(row, labels)
         ]
-        shown = await self._present(tenant_id, rows[offset : offset + limit], now)
+        shown = await self._present_workers(tenant_id, rows[offset : offset + limit], now)
         return Page(shown, offset, limit, len(rows))
 
     async def get_worker(self, tenant_id: TenantId, worker_id: UUID) -> WorkerView | None:
         row = await self._reads.get_worker(tenant_id, worker_id)
         if row is None:
             return None
-        return (await self._present(tenant_id, [row], self._clock.now()))[0]
+        return (await self._present_workers(tenant_id, [row], self._clock.now()))[0]
 
     async def get_task_stats(self, tenant_id: TenantId) -> dict[str, TaskStats]:
         stats: dict[str, TaskStats] = {}
@@ -79,7 +79,7 @@ class FleetViews:
             live.append((step.name, step.action, count))
         return live
 
-    async def _present(
+    async def _present_workers(
         self, tenant_id: TenantId, rows: Sequence[WorkerRow], now: datetime
     ) -> list[WorkerView]:
         if not rows:

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition
 
-
 T = TypeVar("T")
 
 

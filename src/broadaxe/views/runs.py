@@ -58,7 +58,7 @@ class RunViews:
                 count = offset + len(rows)
             else:
                 count = await self._reads.count_tasks(tenant_id, criteria)
-        return Page(await self._present(tenant_id, rows), offset, limit, count)
+        return Page(await self._present_tasks(tenant_id, rows), offset, limit, count)
 
     async def count_runs(self, tenant_id: TenantId, where: RunFilter) -> int:
         return 0 if where.nothing else await self._reads.count_tasks(tenant_id, _criteria(where))
@@ -102,7 +102,7 @@ class RunViews:
             return None
         level, found = [row], []
         for step in range(min(depth, MAX_DEPTH) + 1):
-            found += [TimingView(task, step) for task in await self._present(tenant_id, level)]
+            found += [TimingView(task, step) for task in await self._present_tasks(tenant_id, level)]
             if step == depth or not level:
                 break
             parents = [parent.facts.id for parent in level]
@@ -115,7 +115,7 @@ class RunViews:
         row = await self._reads.get_task(tenant_id, task_id)
         if row is None:
             return None
-        task = (await self._present(tenant_id, [row]))[0]
+        task = (await self._present_tasks(tenant_id, [row]))[0]
         if attempt is None or attempt == task.attempt:
             return task
         history = await self._reads.get_history(tenant_id, task.id)
@@ -128,7 +128,7 @@ class RunViews:
         row = await self._reads.get_task(tenant_id, task_id)
         if row is None:
             return None
-        task = (await self._present(tenant_id, [row]))[0]
+        task = (await self._present_tasks(tenant_id, [row]))[0]
         history = await self._reads.get_history(tenant_id, task.id)
         return build_timeline(row, history, task.display_name)[::-1]
 
@@ -161,7 +161,7 @@ class RunViews:
             for line in lines
         ]
 
-    async def _present(self, tenant_id: TenantId, rows: Sequence[TaskRow]) -> list[TaskView]:
+    async def _present_tasks(self, tenant_id: TenantId, rows: Sequence[TaskRow]) -> list[TaskView]:
         found = await self._definitions.load(tenant_id, (row.facts.version_id for row in rows))
         return [present_task(row, definition_of(found, row.facts.version_id)) for row in rows]
 
