@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable
-from functools import cache
 from typing import TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -14,6 +13,8 @@ from broadaxe.rest_api.problems import Refusal
 T = TypeVar("T")
 
 MAX_QUERY_FIELDS = 2_000
+
+_shapes: dict[type, dict[str, bool]] = {}
 
 _AT = re.compile(r"(.*) - at `\$\.?([^`]*)`$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `([^`]+)`")
@@ -31,7 +32,7 @@ def decode_path_id(name: str, text: str) -> UUID:
 
 def decode_query(raw: bytes, shape: type[T]) -> T:
     """The query string as a Struct; unknown keys are left out, repeated keys make lists."""
-    many = _fields(shape)
+    many = query_fields(shape)
     try:
         pairs = parse_qsl(
             raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS
@@ -78,11 +79,14 @@ def decode_pairs(name: str, texts: Iterable[str]) -> tuple[tuple[str, str], ...]
     return tuple(pairs)
 
 
-@cache
-def _fields(shape: type) -> dict[str, bool]:
+def query_fields(shape: type) -> dict[str, bool]:
     """Whether each parameter is a list, by its name on the wire."""
-    hints = get_type_hints(shape)
-    return {field.encode_name: _is_list(hints[field.name]) for field in msgspec.structs.fields(shape)}
+    known = _shapes.get(shape)
+    if known is None:
+        hints = get_type_hints(shape)
+        known = {field.encode_name: _is_list(hints[field.name]) for field in msgspec.structs.fields(shape)}
+        _shapes[shape] = known
+    return known
 
 
 def _is_list(hint: object) -> bool:

@@ -1,6 +1,6 @@
 """Routes, and the tree that finds one by method and path.
 
-A fixed segment wins over a `{parameter}`; a path whose fixed branch leads nowhere falls back to the parameter.
+A fixed segment wins over a `{parameter}`; where the fixed branch leads nowhere, the parameter is tried.
 """
 
 from collections.abc import Awaitable, Callable, Iterable

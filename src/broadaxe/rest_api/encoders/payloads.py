@@ -1,12 +1,15 @@
-"""Payloads on their way out: stored JSON texts are put into an answer as they are, never decoded and rebuilt."""
+"""Payloads on their way out: stored JSON texts go into an answer as they are, never decoded and rebuilt."""
 
 import math
+from typing import TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from broadaxe.rest_api.models.envelope import PaginationResponse
 from broadaxe.views.model import Page
+
+T = TypeVar("T")
 
 _EMPTY = Raw(b"{}")
 _objects = msgspec.json.Decoder(dict[str, Raw])
@@ -41,7 +44,7 @@ def as_optional_object(text: bytes) -> Raw | None:
     return as_object(text) if text else None
 
 
-def paginate(page: "Page[object]") -> PaginationResponse:
+def paginate(page: Page[T]) -> PaginationResponse:
     """Where a page is in its list."""
     current = page.offset // page.limit + 1
     if page.total is None:
