@@ -1,9 +1,11 @@
 """The owner's memory of a worker: sessions, slots, labels, and how alive it is."""
 
 from collections import deque
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
+from broadaxe.domain.workflow import LabelValue
 from broadaxe.engine.api import WorkerAction
 from broadaxe.engine.dispatch.sessions import Session
 from broadaxe.engine.scheduler.live import LiveTask
@@ -76,6 +78,14 @@ class Worker:
         """Whether it has that many free units of every kind."""
         total, used = self.row.slots, self.used
         return all(used.get(kind, 0) + units <= total.get(kind, 0) for kind, units in slots)
+
+    def relabel(self, labels: dict[str, LabelValue], paused: bool | None = None) -> None:
+        """Its row was changed: labels, and whether it is paused."""
+        self.row = replace(self.row, labels=labels, paused=self.row.paused if paused is None else paused)
+
+    def free_units(self) -> dict[str, int]:
+        """Free units by kind."""
+        return {kind: units - self.used.get(kind, 0) for kind, units in self.row.slots.items()}
 
     def usable(self, now: float, fresh: float) -> bool:
         """Whether it may get work at all: listens with room, not paused, heard of lately."""
