@@ -19,12 +19,15 @@ class Gate:
         self._waiting: list[Future[None]] = []
         self.open = False
         self.draining = False
+        self.generation = 0
+        """Raised with each opening: what was begun under another one must not touch memory any more."""
         self.opened_at = 0.0
         """Monotonic time of the last opening."""
 
     def set_open(self, now: float) -> None:
         """This process owns the scheduling and its memory is whole."""
         self.open = True
+        self.generation += 1
         self.opened_at = now
         waiting, self._waiting = self._waiting, []
         for future in waiting:

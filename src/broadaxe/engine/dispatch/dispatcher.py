@@ -104,8 +104,7 @@ class Dispatcher:
         if live is None:
             return
         live.delivery = Delivery.SENT
-        if live.input is not None and len(live.input) > self._options.kept_input:
-            live.input = None
+        live.drop_input(self._options.kept_input)
         self._traces.written(live.facts, live.plan, session, written)
         if action.attempt == 0:
             self._tally.sent((self._clock.now() - live.facts.created_at).total_seconds())

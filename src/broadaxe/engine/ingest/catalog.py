@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from uuid import UUID
 
-from broadaxe.domain.features import missing_features
+from broadaxe.domain.features import missing_feature
 from broadaxe.domain.ids import TenantId, VersionId
 from broadaxe.domain.task import StepPolicy
 from broadaxe.domain.workflow import StepDefinition, WorkflowVersion
@@ -78,7 +78,7 @@ def plan_version(version: WorkflowVersion, max_internal_retries: int) -> StepPla
         labels=step.labels if definition.sticky is None else (),
         sticky=definition.sticky,
     )
-    return StepPlan(version, step, step_policy(step, max_internal_retries), need, missing_features(definition))
+    return StepPlan(version, step, step_policy(step, max_internal_retries), need, missing_feature(definition))
 
 
 def step_policy(step: StepDefinition, max_internal_retries: int) -> StepPolicy:

@@ -2,7 +2,7 @@
 
 from asyncio import Future
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from uuid import UUID
 
@@ -97,6 +97,12 @@ class LiveTask:
     def id(self) -> UUID:
         """The task's id."""
         return self.facts.id
+
+    def drop_input(self, kept: int) -> None:
+        """Forget an input larger than that; its send reads it again."""
+        if self.input is not None and len(self.input) > kept:
+            self.input = None
+            self.facts = replace(self.facts, input=b"")
 
     @property
     def queue_key(self) -> tuple[UUID, str]:
