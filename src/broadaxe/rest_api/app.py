@@ -67,8 +67,8 @@ class RestApp:
         except Refusal as refusal:
             answer = Answer(refusal.body(), refusal.status)
         except BroadaxeError as cause:
-            refusal = refusal_of(cause)
-            answer = Answer(refusal.body(), refusal.status)
+            known = refusal_of(cause)
+            answer = Answer(known.body(), known.status)
         except Exception as cause:
             log.exception("request failed", extra={"method": scope["method"], "path": scope["path"]})
             answer = Answer(Refusal(500, "Internal error").body(), 500)
