@@ -86,7 +86,6 @@ async def _change(
     changed: list[UUID] = []
     for start in range(0, len(wanted), CHUNK):
         changed += await change(call.tenant_id, wanted[start : start + CHUNK], origin)
-    call.span.place(origin.parent)
     call.span.set(T.ATTR_BATCH_SIZE, len(changed))
     return changed
 
