@@ -152,5 +152,3 @@ def _address(host: str, port: int) -> str:
 
 def _moment(nanoseconds: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=nanoseconds // 1000)
-
-
