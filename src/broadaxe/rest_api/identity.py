@@ -1,19 +1,9 @@
 """Who calls: the tenant of a bearer token."""
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from typing import Protocol
-from uuid import UUID
 
-from broadaxe.domain.ids import TenantId
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What a valid token proves."""
-
-    tenant_id: TenantId
-    token_id: UUID
+from broadaxe.auth.tokens import Identity
 
 
 class Authenticator(Protocol):
