@@ -50,7 +50,7 @@ class ToyAuthenticator:
             raise KeyError(token)
         if token != "good":
             raise Unauthenticated("signature does not match")
-        return Identity(TENANT, TOKEN)
+        return Identity(TENANT, TOKEN, internal=False)
 
 
 @dataclass

@@ -5,7 +5,6 @@ engine's own process.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
@@ -13,6 +12,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from broadaxe.config.tls import ClientTls
 from broadaxe.domain.errors import (
     AlreadyExists,
     BroadaxeError,
@@ -45,16 +45,6 @@ TokenSource = Callable[[TenantId], str]
 """A short-lived internal token for a tenant."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClientTls:
-    """How to trust the engine and, for mTLS, who we are; PEM."""
-
-    root_ca: bytes | None = None
-    certificate: bytes | None = None
-    key: bytes | None = None
-    server_name: str = ""
-
-
 class EngineClient:
     """Calls an engine over gRPC. One channel, made at the first use; `close` it in the same loop."""
 
@@ -70,7 +60,7 @@ class EngineClient:
                 self._channel = grpc.aio.insecure_channel(self._address)
             else:
                 tls = self._tls
-                credentials = grpc.ssl_channel_credentials(tls.root_ca, tls.key, tls.certificate)
+                credentials = grpc.ssl_channel_credentials(tls.root_ca, tls.key, tls.cert)
                 options = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
                 self._channel = grpc.aio.secure_channel(self._address, credentials, options)
         return self._channel
