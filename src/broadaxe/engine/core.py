@@ -1,6 +1,5 @@
 """The engine: builds its parts and passes calls on to them. Implements `engine.api.Engine`."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -15,9 +14,12 @@ from broadaxe.engine.context import EngineContext, EngineOptions, Meter
 from broadaxe.engine.dispatch.desk import WorkerDesk
 from broadaxe.engine.dispatch.dispatcher import Dispatcher
 from broadaxe.engine.dispatch.results import RunResults, Subscription
+from broadaxe.engine.dispatch.run_events import RunEvents
 from broadaxe.engine.dispatch.sessions import Session
 from broadaxe.engine.gate import Gate
+from broadaxe.engine.gauges import Gauges
 from broadaxe.engine.ingest.catalog import Catalog
+from broadaxe.engine.ingest.operations import Operations
 from broadaxe.engine.ingest.registration import Registration
 from broadaxe.engine.ingest.reports import Reports
 from broadaxe.engine.ingest.trigger import Triggers
@@ -25,8 +27,11 @@ from broadaxe.engine.scheduler.lifecycle import Lifecycle
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.timers import Timers
+from broadaxe.engine.services.heartbeats import Heartbeats
 from broadaxe.engine.services.liveness import Liveness
+from broadaxe.engine.services.maintenance import Chore, Maintenance
 from broadaxe.engine.services.ownership import Ownership
+from broadaxe.engine.services.sweep import Sweep
 from broadaxe.engine.services.timers_service import TimersService
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import RunTraces
@@ -38,7 +43,14 @@ class EngineCore:
     """One engine process. `start`, then serve; `drain`, stop the surfaces, `stop`."""
 
     def __init__(
-        self, ledger: Ledger, clock: Clock, ids: Ids, tracer: Tracer, meter: Meter, options: EngineOptions
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        ids: Ids,
+        tracer: Tracer,
+        meter: Meter,
+        options: EngineOptions,
+        chores: tuple[Chore, ...] = (),
     ) -> None:
         context = EngineContext(ledger, clock, ids, tracer, meter, options)
         self._clock = clock
@@ -54,8 +66,10 @@ class EngineCore:
             context, self.memory, self._scheduler, self._traces, self._tally, self._background
         )
         self._results = RunResults(context, self.memory, self._catalog, self._traces, self._background)
+        self._events = RunEvents(context, self._gate, self.memory, self.timers)
         self._lifecycle = Lifecycle(
             context,
+            self._gate,
             self.memory,
             self.timers,
             self._scheduler,
@@ -63,7 +77,7 @@ class EngineCore:
             self._traces,
             self._tally,
             self._background,
-            (self._results,),
+            (self._results, self._events),
         )
         writes = self._lifecycle.writes
         self._liveness = Liveness(context, self._gate, self.memory, self.timers, writes)
@@ -91,7 +105,21 @@ class EngineCore:
             self._traces,
             self,
         )
+        self._operations = Operations(context, self._gate, self.memory, self._catalog, writes)
         self.timers_service = TimersService(clock, self.timers)
+        self.heartbeats = Heartbeats(context, self._gate, self.memory, self.timers)
+        self.maintenance = Maintenance(self._gate, self.timers, options.maintenance_every, chores)
+        self.sweep = Sweep(
+            context,
+            self._gate,
+            self.timers,
+            self._catalog,
+            self._desk,
+            self._operations,
+            self._tally,
+            self.ownership.lost,
+        )
+        Gauges(meter, clock, self.memory, self._streams, self._epoch)
 
     @property
     def ready(self) -> bool:
@@ -102,6 +130,9 @@ class EngineCore:
         """Begin: timers run, and the lease is tried for. Use `until_ready` to wait for it."""
         self.timers_service.start()
         self.ownership.start()
+        self.heartbeats.start()
+        self.maintenance.start()
+        self.sweep.start()
 
     async def until_ready(self) -> None:
         """Wait until this process owns the scheduling and its memory is whole."""
@@ -115,6 +146,7 @@ class EngineCore:
         await self._triggers.settle()
         self._desk.end_sessions()
         self._results.close()
+        self._events.close()
         await self._lifecycle.writes.settle()
 
     async def stop(self) -> None:
@@ -122,6 +154,9 @@ class EngineCore:
         self._gate.draining = True
         self._scheduler.stopped = True
         self._gate.give_up()
+        await self.maintenance.stop()
+        await self.sweep.stop()
+        await self.heartbeats.stop()
         await self._lifecycle.writes.settle()
         await self._background.settle()
         self._gate.set_closed()
@@ -130,9 +165,26 @@ class EngineCore:
         self.flush_metrics()
         self.timers.clear()
 
+    def health(self) -> dict[str, bool]:
+        """Whether each service does its work."""
+        return {
+            "ownership": self.ownership.healthy(),
+            "timers": self.timers_service.healthy(),
+            "sweep": self.sweep.healthy(),
+            "heartbeats": self.heartbeats.healthy(),
+            "maintenance": self.maintenance.healthy(),
+        }
+
     def flush_metrics(self) -> None:
         """Hand what was counted to the instruments."""
         self._tally.flush()
+
+    def _streams(self) -> dict[str, int]:
+        return {"run_results": len(self._results), "run_events": len(self._events)}
+
+    def _epoch(self) -> tuple[int, int] | None:
+        lease = self.ownership.lease
+        return None if lease is None else (lease.partition, lease.epoch)
 
     # -- Owner ------------------------------------------------------------------------------------------
 
@@ -151,6 +203,7 @@ class EngineCore:
         self._scheduler.clear()
         self.memory.clear()
         self._results.forget()
+        self._events.close()
         for session in sessions:
             session.end()
 
@@ -213,3 +266,46 @@ class EngineCore:
     def subscribe_runs(self, tenant_id: TenantId, origin: Origin) -> Subscription:
         """See `Engine.subscribe_runs`."""
         return self._results.subscribe(tenant_id)
+
+    async def watch_run(self, tenant_id: TenantId, run_id: UUID) -> AsyncIterator[RunEvent]:
+        """See `Engine.watch_run`."""
+        return await self._events.watch_run(tenant_id, run_id)
+
+    async def watch_metadata(self, tenant_id: TenantId, key: str, value: str) -> AsyncIterator[RunEvent]:
+        """See `Engine.watch_metadata`."""
+        return await self._events.watch_metadata(tenant_id, key, value)
+
+    async def put_stream_event(
+        self, tenant_id: TenantId, task_id: UUID, at: datetime, chunk: bytes, index: int | None
+    ) -> None:
+        """See `Engine.put_stream_event`."""
+        await self._events.put_stream_event(tenant_id, task_id, at, chunk, index)
+
+    async def put_log(
+        self,
+        tenant_id: TenantId,
+        task_id: UUID,
+        at: datetime,
+        level: str | None,
+        message: str,
+        metadata: bytes,
+        attempt: int | None,
+    ) -> None:
+        """See `Engine.put_log`."""
+        await self._operations.put_log(tenant_id, task_id, at, level, message, metadata, attempt)
+
+    async def run_details(self, tenant_id: TenantId, run_or_task_id: UUID) -> RunDetails:
+        """See `Engine.run_details`."""
+        return await self._operations.run_details(tenant_id, run_or_task_id)
+
+    async def cancel(
+        self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, origin: Origin
+    ) -> list[UUID]:
+        """See `Engine.cancel`."""
+        return await self._operations.cancel(tenant_id, ids, where, origin)
+
+    async def replay(
+        self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, origin: Origin
+    ) -> list[UUID]:
+        """See `Engine.replay`."""
+        return await self._operations.replay(tenant_id, ids, where, origin)

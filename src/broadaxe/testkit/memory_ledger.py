@@ -8,12 +8,12 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid5
 
+from broadaxe.clock import Clock
 from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId, WorkflowId
 from broadaxe.domain.metadata import matches
 from broadaxe.domain.registration import checksum
 from broadaxe.domain.task import AttemptRecord, Note, TaskFilter, TaskState
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
-from broadaxe.clock import Clock
 from broadaxe.store.ledger import (
     ChildClaim,
     DatabaseState,
@@ -46,8 +46,8 @@ class MemoryTables:
         self.logs: list[LogLine] = []
         self.messages: list[Message] = []
         self.epoch = 0
-        self.owner: "MemoryLedger | None" = None
-        self.waiting: "deque[tuple[MemoryLedger, Future[None]]]" = deque()
+        self.owner: MemoryLedger | None = None
+        self.waiting: deque[tuple[MemoryLedger, Future[None]]] = deque()
         self.confirmed_until: datetime | None = None
         self.history: list[tuple[UUID, TaskState, int]] = []
         """Every committed state of every task, in order."""
@@ -220,7 +220,9 @@ class MemoryLedger:
         """Inputs by task id."""
         self.reads += 1
         await asyncio.sleep(0)
-        return {task_id: self.tables.tasks[task_id].facts.input for task_id in ids if task_id in self.tables.tasks}
+        return {
+            task_id: self.tables.tasks[task_id].facts.input for task_id in ids if task_id in self.tables.tasks
+        }
 
     # -- workflows --------------------------------------------------------------------------------------
 
@@ -322,7 +324,8 @@ class MemoryLedger:
         return [
             row
             for row in self.tables.workers.values()
-            if max(row.registered_at, row.last_heartbeat_at or row.registered_at) >= seen_since or row.id in busy
+            if max(row.registered_at, row.last_heartbeat_at or row.registered_at) >= seen_since
+            or row.id in busy
         ]
 
     # -- ownership --------------------------------------------------------------------------------------

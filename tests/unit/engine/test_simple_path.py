@@ -33,9 +33,7 @@ async def test_run_that_completes_before_its_start_is_written_takes_two_commits(
     run_id = await bench.trigger()
     subscription = bench.engine.subscribe_runs(TENANT, Origin())
     subscription.add(run_id)
-    started = asyncio.ensure_future(
-        bench.report(EventKind.STARTED, run_id, attempt=0)
-    )
+    started = asyncio.ensure_future(bench.report(EventKind.STARTED, run_id, attempt=0))
     await asyncio.sleep(0)
     await bench.report(EventKind.COMPLETED, run_id, b'{"x":1}', attempt=0)
     await started

@@ -6,7 +6,7 @@ from uuid import UUID
 from broadaxe.domain.errors import FailedPrecondition, InvalidArgument, NotFound
 from broadaxe.domain.ids import TenantId, WorkerId
 from broadaxe.domain.workflow import LabelValue
-from broadaxe.engine.api import NewWorker
+from broadaxe.engine.api import NewWorker, WorkerAction
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.dispatch.dispatcher import Dispatcher
@@ -17,7 +17,6 @@ from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.workers import Worker
 from broadaxe.engine.services.liveness import Liveness
 from broadaxe.store.ledger import WorkerRow
-from broadaxe.engine.api import WorkerAction
 
 _NAME_LIMIT = 1_024
 _ACTION_LIMIT = 10_000
@@ -86,9 +85,7 @@ class WorkerDesk:
         await self._ledger.set_session(tenant_id, worker.row.id, opened_at, True)
         await self._gate.wait()
         worker = await self._find(tenant_id, worker_id)
-        session = Session(
-            self._ids.uuid4(), worker_id, opened_at, self._options.outbox_limit, self
-        )
+        session = Session(self._ids.uuid4(), worker_id, opened_at, self._options.outbox_limit, self)
         now = self._clock.monotonic()
         worker.sessions.append(session)
         worker.had_session = True

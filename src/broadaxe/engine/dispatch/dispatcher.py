@@ -4,7 +4,7 @@ from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError
 from broadaxe.domain.ids import TenantId
-from broadaxe.domain.task import Failed, SendFailed, TaskState, WorkerLost
+from broadaxe.domain.task import Failed, SendFailed, TaskFacts, TaskState, WorkerLost
 from broadaxe.engine.api import ActionKind, WorkerAction
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
@@ -17,7 +17,6 @@ from broadaxe.engine.scheduler.workers import Worker
 from broadaxe.engine.scheduler.writes import TaskWrites
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import RunTraces
-from broadaxe.domain.task import TaskFacts
 
 _LOST_IN_TRANSPORT = "The worker's stream ended while the task was being sent"
 
@@ -156,7 +155,11 @@ class Dispatcher:
         if action.kind is not ActionKind.START:
             return None
         live = self._memory.tasks.get(action.task_id)
-        if live is None or live.status.state is not TaskState.ASSIGNED or live.status.attempt != action.attempt:
+        if (
+            live is None
+            or live.status.state is not TaskState.ASSIGNED
+            or live.status.attempt != action.attempt
+        ):
             return None
         return live
 

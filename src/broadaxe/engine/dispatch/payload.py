@@ -10,7 +10,8 @@ from broadaxe.engine.scheduler.live import LiveTask
 
 _BEFORE = b'{"input":'
 _AFTER = (
-    b',"triggered_by":"manual","parents":{},"triggers":{},"user_data":null,"overrides":null,"step_run_errors":{}}'
+    b',"triggered_by":"manual","parents":{},"triggers":{},"user_data":null,'
+    b'"overrides":null,"step_run_errors":{}}'
 )
 _KEY = b'"traceparent"'
 _PAIR = re.compile(rb'("traceparent"\s*:\s*)"[^"\\]*"')

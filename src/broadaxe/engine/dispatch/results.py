@@ -207,7 +207,9 @@ class RunResults:
             return
         self._kept[key] = finished
         self._kept_bytes += size
-        while len(self._kept) > self._options.finished_kept or self._kept_bytes > self._options.finished_bytes:
+        while (
+            len(self._kept) > self._options.finished_kept or self._kept_bytes > self._options.finished_bytes
+        ):
             _, dropped = self._kept.popitem(last=False)
             self._kept_bytes -= _size(dropped)
 

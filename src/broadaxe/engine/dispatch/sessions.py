@@ -43,7 +43,9 @@ class SessionOwner(Protocol):
 class Session:
     """One open stream. Implements `engine.api.WorkerSession`."""
 
-    def __init__(self, id: UUID, worker_id: UUID, opened_at: datetime, limit: int, owner: SessionOwner) -> None:
+    def __init__(
+        self, id: UUID, worker_id: UUID, opened_at: datetime, limit: int, owner: SessionOwner
+    ) -> None:
         self.id = id
         self.worker_id = worker_id
         self.opened_at = opened_at

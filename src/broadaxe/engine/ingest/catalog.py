@@ -1,4 +1,4 @@
-"""The workflows as the engine needs them: cached by name and by version, with what follows worked out once."""
+"""The workflows as the engine needs them: cached by name and version, what follows worked out once."""
 
 from collections import OrderedDict
 from uuid import UUID

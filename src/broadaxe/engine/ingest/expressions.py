@@ -35,5 +35,7 @@ class Expressions:
             self._env.compile(text)
         except RuntimeError as error:
             first = str(error).split("\n", 1)[0]
-            return first.removeprefix("INVALID_ARGUMENT: ").removeprefix("ERROR: ") or f"bad {kind} expression"
+            return (
+                first.removeprefix("INVALID_ARGUMENT: ").removeprefix("ERROR: ") or f"bad {kind} expression"
+            )
         return None

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from broadaxe.domain.errors import BroadaxeError
 from broadaxe.domain.task import (
     Assigned,
     Decision,
     ExecutionTimedOut,
+    Replayed,
     RetryDue,
     ScheduleTimedOut,
     SendFailed,
@@ -17,10 +19,10 @@ from broadaxe.domain.task import (
     TaskStatus,
     WorkerLost,
 )
-from broadaxe.domain.errors import BroadaxeError
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.dispatch.dispatcher import Dispatcher
+from broadaxe.engine.gate import Gate
 from broadaxe.engine.scheduler.live import Delivery, LiveTask
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.scheduler import Scheduler
@@ -54,6 +56,7 @@ class Lifecycle:
     def __init__(
         self,
         context: EngineContext,
+        gate: Gate,
         memory: Memory,
         timers: Timers,
         scheduler: Scheduler,
@@ -66,6 +69,7 @@ class Lifecycle:
         self._ledger = context.ledger
         self._clock = context.clock
         self._options = context.options
+        self._gate = gate
         self._memory = memory
         self._timers = timers
         self._scheduler = scheduler
@@ -102,7 +106,7 @@ class Lifecycle:
         self._memory.tasks[live.id] = live
         status = live.status
         if status.state is TaskState.QUEUED:
-            live.ahead = status.attempt > 0
+            live.ahead = _ahead(status)
             self._scheduler.enqueue(live)
         elif status.state is TaskState.ASSIGNED and status.worker_id is not None:
             live.delivery = Delivery.DOUBTFUL if status.started_at is None else Delivery.SENT
@@ -118,6 +122,8 @@ class Lifecycle:
     def applied(self, live: LiveTask, before: TaskStatus, decision: Decision, event: TaskEvent) -> None:
         """It is committed."""
         after = live.status
+        if isinstance(event, Replayed) and not self._revived(live):
+            return
         if decision.cancel is not None:
             self._dispatcher.cancel(live, decision.cancel.worker_id, decision.cancel.attempt)
         self._move_slots(live, before, after)
@@ -132,7 +138,7 @@ class Lifecycle:
             if before.state is not TaskState.ASSIGNED:
                 self._assigned(live)
         elif after.state is TaskState.QUEUED and before.state is not TaskState.QUEUED:
-            live.ahead = after.attempt > 0 or isinstance(event, SendFailed)
+            live.ahead = isinstance(event, SendFailed) or _ahead(after)
             live.delivery = Delivery.NONE
             self._scheduler.enqueue(live)
         self._arm(live)
@@ -168,6 +174,16 @@ class Lifecycle:
         return run_context(facts)
 
     # -- the rest ---------------------------------------------------------------------------------------
+
+    def _revived(self, live: LiveTask) -> bool:
+        """A final task runs again: it enters memory, unless a rebuild has put it there."""
+        if not self._gate.open or live.id in self._memory.tasks:
+            return False
+        live.drop_input(self._options.kept_input)
+        self._memory.tasks[live.id] = live
+        for watcher in self._watchers:
+            watcher.created(live)
+        return True
 
     def _assigned(self, live: LiveTask) -> None:
         status = live.status
@@ -288,3 +304,8 @@ class Lifecycle:
                     for watcher in self._watchers:
                         watcher.finished(live)
         resume()
+
+
+def _ahead(status: TaskStatus) -> bool:
+    """Retries go before tasks that wait for their first attempt; a replay is a first attempt."""
+    return status.app_retries + status.internal_retries > 0

@@ -1,4 +1,4 @@
-"""All that the owner keeps in memory. It is a cache: rebuilt from rows at a take-over, dropped with the lease."""
+"""All that the owner keeps in memory: a cache, rebuilt from rows at a take-over, dropped with the lease."""
 
 from uuid import UUID
 

@@ -38,7 +38,7 @@ class _Candidate:
 def choose(
     memory: Memory, options: EngineOptions, tenant_id: UUID, action: str, need: Need, now: float
 ) -> Worker | None:
-    """The next worker with the action that may get work, has the free units and suits; None if there is none."""
+    """The next worker with the action that may get work, has the free units and suits; None if none."""
     ring = memory.rings.get((tenant_id, action))
     if ring is None:
         return None

@@ -103,7 +103,9 @@ class Scheduler:
         blocked: dict[Queue, set[Need]] = {}
         while self._dirty and budget > 0:
             queue = self._dirty.popleft()
-            assigned, more = self._serve(queue, blocked.setdefault(queue, set()), min(budget, _IN_TURN), began)
+            assigned, more = self._serve(
+                queue, blocked.setdefault(queue, set()), min(budget, _IN_TURN), began
+            )
             budget -= assigned
             if more:
                 self._dirty.append(queue)

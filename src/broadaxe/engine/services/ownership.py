@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from asyncio import Event
-
 from datetime import timedelta
 from typing import Protocol
 
@@ -180,5 +179,3 @@ class Ownership:
                 plan = await self._plan(stored.facts.tenant_id, stored.facts.version_id)
                 if plan is not None:
                     self._traces.finished(stored.facts, plan, stored.status, replayed=True)
-
-
