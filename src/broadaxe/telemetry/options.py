@@ -78,7 +78,7 @@ class Tuning:
     """Spans that may wait, those being sent included (OTEL_BSP_MAX_QUEUE_SIZE)."""
     queue_bytes: int = 32 * MIB
     """Bytes that may wait; no variable."""
-    batch_size: int = 1_024
+    batch_size: int = 2_048
     """Spans in one request (OTEL_BSP_MAX_EXPORT_BATCH_SIZE)."""
     batch_bytes: int = 2 * MIB
     """Bytes in one request, under a collector's usual limit of 4 MiB; no variable."""
