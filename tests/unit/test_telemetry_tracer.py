@@ -142,6 +142,18 @@ def test_links_and_events_beyond_the_limit_are_counted() -> None:
     assert (len(second.links), second.dropped_links_count) == (128, 2)
 
 
+def test_links_to_what_is_not_recorded_are_left_out() -> None:
+    recorder = Recorder()
+    span = recorder.tracer.start(T.SPAN_FLUSH)
+    span.link(NOOP.context)
+    span.end()
+    recorder.tracer.emit(T.SPAN_COMMIT_WAIT, None, 1, 2, links=(NOOP.context, CALLER))
+    first, second = recorder.spans
+    assert first.links == ()
+    assert len(second.links) == 1
+    assert second.parent_id == ""
+
+
 def test_use_makes_the_span_current_for_the_block() -> None:
     recorder = Recorder()
     span = recorder.tracer.start(T.SPAN_FLUSH)
@@ -170,7 +182,7 @@ def test_ids_are_never_zero_and_never_repeat() -> None:
         lambda tracer: tracer.start(T.SPAN_ATTEMPT).set(T.ATTR_ATTEMPT, "1"),
         lambda tracer: tracer.start(T.SPAN_ATTEMPT).set(T.ATTR_ATTEMPT, True),
         lambda tracer: tracer.start(T.SPAN_RUN).event(T.EVENT_STARTED, (T.ATTR_RUN_ID, "x")),
-        lambda tracer: tracer.start(T.SPAN_RUN).link(NOOP.context),
+        lambda tracer: tracer.start(T.SPAN_RUN).link(CALLER._replace(span_id=ZERO_SPAN_ID)),
         lambda tracer: tracer.start(T.SPAN_RUN).end(message="without a type"),
         lambda tracer: tracer.emit(T.SPAN_RUN, CALLER, 1, 2, attrs=((T.ATTR_DB_QUERY_TEXT, "x"),)),
     ],
