@@ -77,29 +77,15 @@ async def run(data_dir: Path, config_dir: Path | None, flags: Mapping[str, tuple
             await database.stop()
 
 
-def _own_database(
-    environ: Mapping[str, str],
-    config_dir: Path | None,
-    flags: Mapping[str, Flag],
-    defaults: Mapping[str, str],
-) -> bool:
+def _own_database(sources: Sources) -> bool:
     """Whether the operator named a database: then none is started."""
-    settings = _load(environ, config_dir, flags, defaults).settings
-    variables = (
-        "DATABASE_URL",
-        "DATABASE_POSTGRES_HOST",
-        "DATABASE_POSTGRES_PORT",
-        "DATABASE_POSTGRES_DB_NAME",
-    )
+    settings = _load(sources).settings
+    parts = ("DATABASE_POSTGRES_HOST", "DATABASE_POSTGRES_PORT", "DATABASE_POSTGRES_DB_NAME")
     return any(settings.origin(variable) != "default" for variable in ("DATABASE_URL", *parts))
 
 
-def _load(
-    environ: Mapping[str, str],
-    config_dir: Path | None,
-    flags: Mapping[str, Flag],
-    defaults: Mapping[str, str],
-) -> Loaded:
+def _load(sources: Sources) -> Loaded:
+    environ, config_dir, flags, defaults = sources
     return load_settings(
         environ, config_dir=config_dir, flags=flags, defaults=defaults, defaults_origin="default of dev"
     )
