@@ -15,9 +15,12 @@ import sys
 import time
 from pathlib import Path
 
+from rich.console import Console
+
+from broadaxe.clock import SystemClock
+from broadaxe.telemetry.gather import TraceGatherer
 from broadaxe.telemetry.receiver import Receiver
 from broadaxe.telemetry.render import render_trace
-from rich.console import Console
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -97,12 +100,12 @@ async def stop(process: asyncio.subprocess.Process, seconds: float = 15) -> None
         await process.wait()
 
 
-async def show(receiver: Receiver, jobs: list[dict[str, object]]) -> None:
+async def show(gatherer: TraceGatherer, jobs: list[dict[str, object]]) -> None:
     """Print each result and draw its trace as soon as it is whole."""
     for job in jobs:
         trace_id = str(job["trace_id"])
-        spans = await receiver.wait_for_trace(
-            trace_id, roots={f"caller: {job['workflow']}"}, quiet=1.5, timeout=20
+        spans = await gatherer.trace(
+            trace_id, frozenset({f"caller: {job['workflow']}", "hatchet.run/run"}), quiet=1.5, timeout=20
         )
         console.print()
         console.print(f"[bold]{job['workflow']}[/bold] -> {json.dumps(job['result'])}")
@@ -117,9 +120,10 @@ async def main() -> int:
     DATA.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
 
-    receiver = Receiver("127.0.0.1", 0)
+    gatherer = TraceGatherer(SystemClock())
+    receiver = Receiver(on_spans=gatherer.add)
     await receiver.start()
-    collector = f"127.0.0.1:{receiver.port}"
+    collector = receiver.target
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("HATCHET_", "SERVER_", "DATABASE_"))}
     server_env = {
         **plain,
@@ -140,7 +144,7 @@ async def main() -> int:
         worker = await start(sys.executable, str(HERE / "worker.py"), env=env, log=DATA / "worker.log")
         await until_line(DATA / "worker.log", "acquired action listener", worker, 60)
         console.print("Running three workflows ...")
-        await show(receiver, await run_client(env))
+        await show(gatherer, await run_client(env))
         console.print(f"\nDone in {time.monotonic() - began:.0f} s.")
         if not once:
             print_addresses(env)

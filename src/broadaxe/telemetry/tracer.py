@@ -81,7 +81,7 @@ class Tracer:
         return value if any(value) else b"\x01" * count
 
     def decide(self, trace_id: bytes, caller: TraceContext | None = None) -> bool:
-        """Whether a trace is recorded: tracing is on, the ratio takes its id, and its caller does not mind."""
+        """Whether a trace is recorded: tracing is on, the ratio takes its id, its caller does not mind."""
         return self.enabled and self._sampler.decide(trace_id, caller)
 
     def new_root(self) -> TraceContext:
