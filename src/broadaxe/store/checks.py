@@ -1,4 +1,4 @@
-"""What a start looks at: the server's version, its clock against ours, its time zone, whether it takes writes."""
+"""What a start looks at: the server's version, clock and time zone, whether it takes writes."""
 
 from dataclasses import dataclass
 from datetime import UTC

@@ -14,7 +14,7 @@ from broadaxe.telemetry.vocabulary import Label, Metric, SpanName
 
 SYSTEM: Final = "postgresql"
 Result = TypeVar("Result")
-Labels = tuple[tuple[Label, str | int], ...]
+Labels = tuple[tuple[Label, str], ...]
 Parent = TraceContext | AnySpan | None
 """What a database span hangs under; None = the current span."""
 

@@ -65,15 +65,22 @@ class Tenants:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def create_tenant(self, name: str, slug: str, tenant_id: TenantId | None = None) -> TenantRow:
+    async def create_tenant(self, name: str, slug: str) -> TenantRow:
         """A new tenant. AlreadyExists for a taken slug."""
-        new_id = tenant_id or TenantId(self._db.ids.uuid7())
-        rows = await self._db.fetch(statement("tenant_add"), new_id, name, slug, self._db.clock.now())
-        if rows:
-            return TenantRow(*rows[0])
-        # The statement may have been repeated after a cut connection: then the row is the one it made.
-        found = await self.tenant_by_slug(slug)
-        if found is None or found.id != new_id:
+        new_id = TenantId(self._db.ids.uuid7())
+        made = await self.ensure_tenant(new_id, name, slug)
+        if made.id != new_id:
+            raise AlreadyExists(f"The tenant slug {slug!r} is taken.")
+        return made
+
+    async def ensure_tenant(self, tenant_id: TenantId, name: str, slug: str) -> TenantRow:
+        """The tenant of this id, made if it is not there; a tenant that is there is left as it is.
+
+        AlreadyExists when another tenant has the slug.
+        """
+        rows = await self._db.fetch(statement("tenant_add"), tenant_id, name, slug, self._db.clock.now())
+        found = TenantRow(*rows[0]) if rows else await self.get_tenant(tenant_id)
+        if found is None:
             raise AlreadyExists(f"The tenant slug {slug!r} is taken.")
         return found
 
@@ -95,13 +102,23 @@ class Tenants:
         """A new account. AlreadyExists for a taken address (upper and lower case are one)."""
         new_id = self._db.ids.uuid7()
         now = self._db.clock.now()
-        rows = await self._db.fetch(statement("user_add"), new_id, email, name, password_hash, now)
-        if rows:
-            return UserRow(*rows[0])
+        await self._db.fetch(statement("user_add"), new_id, email, name, password_hash, now)
+        # The insert may have been repeated after a cut connection, so what is there decides.
         found = await self.user_by_email(email)
         if found is None or found.id != new_id:
             raise AlreadyExists(f"There is an account for {email!r} already.")
         return found
+
+    async def ensure_user(self, email: str, name: str, password_hash: str | None) -> UUID:
+        """The id of the account of this address, made if it is not there; one that is there keeps its
+        password."""
+        try:
+            return (await self.create_user(email, name, password_hash)).id
+        except AlreadyExists:
+            found = await self.user_by_email(email)
+            if found is None:
+                raise
+            return found.id
 
     async def user_by_email(self, email: str) -> UserRow | None:
         """The account of an address."""
@@ -120,14 +137,15 @@ class Tenants:
 
     async def put_member(self, tenant_id: TenantId, user_id: UUID, role: Role) -> None:
         """Makes an account a member, or changes its role. StoreError when either is unknown."""
-        await self._db.fetch(
-            statement("member_put"),
-            tenant_id,
-            user_id,
-            self._db.ids.uuid7(),
-            role.value,
-            self._db.clock.now(),
-        )
+        await self._member("member_put", tenant_id, user_id, role)
+
+    async def ensure_member(self, tenant_id: TenantId, user_id: UUID, role: str) -> None:
+        """Makes an account a member unless it is one; a role that was given stays."""
+        await self._member("member_add", tenant_id, user_id, Role(role))
+
+    async def _member(self, name: str, tenant_id: TenantId, user_id: UUID, role: Role) -> None:
+        now = self._db.clock.now()
+        await self._db.fetch(statement(name), tenant_id, user_id, self._db.ids.uuid7(), role.value, now)
 
     async def list_members(self, tenant_id: TenantId) -> list[MemberRow]:
         """The members of a tenant."""

@@ -12,16 +12,21 @@ from broadaxe.store.statements import statement
 
 
 @dataclass(frozen=True, slots=True)
-class TokenRow:
+class StoredToken:
     """A token's facts."""
 
     id: UUID
     tenant_id: TenantId
     name: str
     created_at: datetime
-    expires_at: datetime | None
+    expires_at: datetime
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+
+    @property
+    def revoked(self) -> bool:
+        """Whether it counts no more, whatever its expiry."""
+        return self.revoked_at is not None
 
 
 class Tokens:
@@ -30,23 +35,22 @@ class Tokens:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def add_token(self, token: TokenRow) -> None:
+    async def insert(self, tenant_id: TenantId, token_id: UUID, name: str, expires_at: datetime) -> None:
         """Keeps a new token's facts. StoreError for an unknown tenant."""
-        await self._db.fetch(
-            statement("token_add"), token.id, token.tenant_id, token.name, token.created_at, token.expires_at
-        )
+        now = self._db.clock.now()
+        await self._db.fetch(statement("token_add"), token_id, tenant_id, name, now, expires_at)
 
-    async def get_token(self, tenant_id: TenantId, token_id: UUID) -> TokenRow | None:
-        """One token, revoked and expired ones too."""
-        rows = await self._db.fetch(statement("token_get"), tenant_id, token_id)
-        return TokenRow(*rows[0]) if rows else None
+    async def lookup(self, token_id: UUID) -> StoredToken | None:
+        """One token by its id alone, revoked and expired ones too: its tenant is what the caller checks."""
+        rows = await self._db.fetch(statement("token_get"), token_id)
+        return StoredToken(*rows[0]) if rows else None
 
-    async def list_tokens(self, tenant_id: TenantId) -> list[TokenRow]:
-        """The tokens of a tenant, oldest first, revoked and expired ones too."""
-        return [TokenRow(*row) for row in await self._db.fetch(statement("token_list"), tenant_id)]
+    async def list_tokens(self, tenant_id: TenantId) -> list[StoredToken]:
+        """The tokens of a tenant, newest first, revoked and expired ones too."""
+        return [StoredToken(*row) for row in await self._db.fetch(statement("token_list"), tenant_id)]
 
-    async def revoke_token(self, tenant_id: TenantId, token_id: UUID) -> bool:
-        """Whether the tenant has this token; the time of the first revocation stays."""
+    async def revoke(self, tenant_id: TenantId, token_id: UUID) -> bool:
+        """Voids a token; False when the tenant has none of this id that still counts."""
         now = self._db.clock.now()
         return bool(await self._db.fetch(statement("token_revoke"), tenant_id, token_id, now))
 

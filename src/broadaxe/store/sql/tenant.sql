@@ -3,7 +3,7 @@ id, name, slug, created_at, updated_at
 
 -- name: tenant_add (INSERT tenant): Makes a tenant unless its slug is taken.
 INSERT INTO tenant (id, name, slug, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)
-ON CONFLICT (slug) DO NOTHING
+ON CONFLICT DO NOTHING
 RETURNING {tenant_columns}
 
 -- name: tenant_get (SELECT tenant): Reads a tenant.
@@ -35,6 +35,10 @@ UPDATE user_account SET password_hash = $2, updated_at = $3 WHERE id = $1 RETURN
 -- name: member_put (INSERT tenant_member): Makes somebody a member, or changes the role.
 INSERT INTO tenant_member (tenant_id, user_id, id, role, created_at) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (tenant_id, user_id) DO UPDATE SET role = excluded.role
+
+-- name: member_add (INSERT tenant_member): Makes somebody a member who is none.
+INSERT INTO tenant_member (tenant_id, user_id, id, role, created_at) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (tenant_id, user_id) DO NOTHING
 
 -- name: member_list (SELECT tenant_member): Lists the members of a tenant.
 SELECT m.tenant_id, m.id, m.role, m.created_at, u.id, u.email, u.name
