@@ -54,7 +54,7 @@ def used(
     key: str | None,
     kind: Kind[T],
     *,
-    default: str = "",
+    default: str,
     meaning: str,
     secret: bool = False,
     lenient: bool = False,
@@ -68,7 +68,7 @@ def used(
 
 
 def later(
-    variable: str, key: str | None, kind: Kind[T], *, default: str = "", meaning: str, secret: bool = False
+    variable: str, key: str | None, kind: Kind[T], *, default: str, meaning: str, secret: bool = False
 ) -> T:
     """Declare a setting that is read and checked, and whose feature is still to come."""
     return cast("T", _declare(Setting(variable, key, kind, default, meaning, Status.LATER, "", secret)))
@@ -79,7 +79,7 @@ def ignored(
     key: str | None,
     kind: Kind[T],
     *,
-    default: str = "",
+    default: str,
     meaning: str,
     reason: str,
     secret: bool = False,

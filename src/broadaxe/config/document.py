@@ -20,8 +20,8 @@ This page is generated from the declarations in `src/broadaxe/config/sections/`;
 
 A value is looked for on the command line, then in the environment, then in the YAML file (`server.yaml` or
 `database.yaml` in the directory given by `--config`), and the first one found counts; otherwise the default
-does. An empty value counts as not given, wherever it stands. `broadaxe config show` lists every value with its
-origin, `broadaxe config check` reads them and stops.
+does. An empty value counts as not given, wherever it stands. `broadaxe config show` lists every value with
+its origin, `broadaxe config check` reads them and stops.
 
 - A bad value stops the start with exit code 2 and one line that names the setting, the value and what is
   allowed; all bad values are told at once. Secrets are never shown.

@@ -95,10 +95,10 @@ class Settings:
         user = f"{quote(database.username, safe='')}:{quote(database.password, safe='')}"
         # a directory (a unix socket) may not stand before the path of a URL, but may in its query
         is_socket = database.host.startswith("/")
-        place = f":{database.port}" if is_socket else f"{_bracketed(database.host)}:{database.port}"
+        place = "" if is_socket else f"{_bracketed(database.host)}:{database.port}"
         query = f"sslmode={database.ssl_mode}"
         if is_socket:
-            query = f"host={quote(database.host, safe='')}&{query}"
+            query = f"host={quote(database.host, safe='')}&port={database.port}&{query}"
         return f"postgresql://{user}@{place}/{quote(database.db_name, safe='')}?{query}"
 
     @property

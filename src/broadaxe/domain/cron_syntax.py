@@ -2,8 +2,8 @@
 
 Accepted: five fields (minute, hour, day of month, month, day of week), or six with seconds first; the
 aliases `@yearly`, `@annually`, `@monthly`, `@weekly`, `@daily`, `@midnight`, `@hourly`; either behind a
-`CRON_TZ=Zone ` or `TZ=Zone ` prefix. A field is a list of `*`, `?`, numbers or English names and ranges `a-b`,
-each with an optional `/step`.
+`CRON_TZ=Zone ` or `TZ=Zone ` prefix. A field is a list of `*`, `?`, numbers or English names and ranges
+`a-b`, each with an optional `/step`.
 """
 
 import re

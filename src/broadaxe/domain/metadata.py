@@ -19,8 +19,8 @@ PARENT_TASK = "hatchet__parent_step_run_id"
 TRACEPARENT = "traceparent"
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-# Numbers as texts: only where a value ends matters, and Python refuses very long integers.
-_VALUES = json.JSONDecoder(parse_int=str, parse_float=str)
+# Integers as floats: their value does not matter here, and Python refuses very long ones.
+_VALUES = json.JSONDecoder(parse_int=float)
 
 
 def require_metadata(data: bytes | None) -> None:

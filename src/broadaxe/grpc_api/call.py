@@ -55,8 +55,8 @@ class RpcError(Exception):
 class Call:
     """One call as its handler sees it.
 
-    A handler whose client goes away, or whose deadline passes, is cancelled (`asyncio.CancelledError` at its
-    present await, `cancelled` set before). Handlers of streams also watch `closing`.
+    A handler whose client goes away, or whose deadline passes, is cancelled: `asyncio.CancelledError` at its
+    present await, and `cancelled` is set once it has let go. Handlers of streams also watch `closing`.
     """
 
     __slots__ = (
@@ -85,7 +85,7 @@ class Call:
         self.method = method
         """The full name, such as `/v1.AdminService/PutWorkflow`."""
         self.metadata = metadata
-        """What the client sent, by lower-case key; bytes where the key ends in `-bin`."""
+        """What the client sent: the first value of each lower-case key, bytes where it ends in `-bin`."""
         self.deadline = deadline
         """On the monotonic clock, in seconds; None when the client set none."""
         self.peer = peer
@@ -94,7 +94,7 @@ class Call:
         """Set when the server begins to stop: a stream's handler should return soon, and its client then sees
         the stream end with OK. Unary calls are served to their end."""
         self.cancelled = False
-        """The client no longer waits for an answer."""
+        """The call ended because the client no longer waits for an answer."""
         self.tenant: TenantId | None = None
         """Whose call it is; set once the token has been accepted, so always there for a handler."""
         self.token_id: UUID | None = None

@@ -5,7 +5,6 @@ engine's own process.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
@@ -13,6 +12,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from broadaxe.config.tls import ClientTls
 from broadaxe.domain.errors import (
     AlreadyExists,
     BroadaxeError,
@@ -24,10 +24,9 @@ from broadaxe.domain.errors import (
     Unimplemented,
 )
 from broadaxe.domain.ids import TenantId
-from broadaxe.domain.task import TaskFilter, TaskState
-from broadaxe.engine.api import Trigger
+from broadaxe.engine.api import Origin, Trigger
 from broadaxe.grpc_api.wire.v1 import workflows_pb2 as pb
-from broadaxe.telemetry.context import TraceContext, format_traceparent
+from broadaxe.telemetry.context import format_traceparent
 
 M = TypeVar("M")
 
@@ -42,27 +41,8 @@ _ERRORS: dict[grpc.StatusCode, type[BroadaxeError]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: ResourceExhausted,
     grpc.StatusCode.UNIMPLEMENTED: Unimplemented,
 }
-_STATUSES = {
-    TaskState.QUEUED: "QUEUED",
-    TaskState.DELAYED: "QUEUED",
-    TaskState.ASSIGNED: "RUNNING",
-    TaskState.COMPLETED: "COMPLETED",
-    TaskState.FAILED: "FAILED",
-    TaskState.CANCELLED: "CANCELLED",
-}
-
 TokenSource = Callable[[TenantId], str]
 """A short-lived internal token for a tenant."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientTls:
-    """How to trust the engine and, for mTLS, who we are; PEM."""
-
-    root_ca: bytes | None = None
-    certificate: bytes | None = None
-    key: bytes | None = None
-    server_name: str = ""
 
 
 class EngineClient:
@@ -80,7 +60,7 @@ class EngineClient:
                 self._channel = grpc.aio.insecure_channel(self._address)
             else:
                 tls = self._tls
-                credentials = grpc.ssl_channel_credentials(tls.root_ca, tls.key, tls.certificate)
+                credentials = grpc.ssl_channel_credentials(tls.root_ca, tls.key, tls.cert)
                 options = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
                 self._channel = grpc.aio.secure_channel(self._address, credentials, options)
         return self._channel
@@ -97,12 +77,12 @@ class EngineClient:
         tenant_id: TenantId,
         request: Message,
         parse: Callable[[bytes], M],
-        caller: TraceContext | None,
+        origin: Origin,
     ) -> M:
         metadata = [("authorization", f"bearer {self._token(tenant_id)}")]
-        if caller is not None:
-            metadata.append(("traceparent", format_traceparent(caller)))
-        unary = self._connected().unary_unary(method, None, None)
+        if origin.caller is not None:
+            metadata.append(("traceparent", format_traceparent(origin.caller)))
+        unary = self._connected().unary_unary(f"/v1.AdminService/{method}", None, None)
         try:
             reply: Awaitable[bytes] = unary(request.SerializeToString(), timeout=TIMEOUT, metadata=metadata)
             return parse(await reply)
@@ -110,7 +90,7 @@ class EngineClient:
             kind = _ERRORS.get(error.code(), Unavailable)
             raise kind(error.details() or f"the engine answered {error.code().name}") from None
 
-    async def trigger(self, tenant_id: TenantId, trigger: Trigger, caller: TraceContext | None) -> UUID:
+    async def trigger(self, tenant_id: TenantId, trigger: Trigger, origin: Origin) -> UUID:
         """Start a run; its id."""
         request = pb.TriggerWorkflowRunRequest(
             workflow_name=trigger.workflow,
@@ -119,53 +99,20 @@ class EngineClient:
         )
         if trigger.priority is not None:
             request.priority = trigger.priority
-        reply = await self._call(
-            "/v1.AdminService/TriggerWorkflowRun",
-            tenant_id,
-            request,
-            pb.TriggerWorkflowRunResponse.FromString,
-            caller,
-        )
+        parse = pb.TriggerWorkflowRunResponse.FromString
+        reply = await self._call("TriggerWorkflowRun", tenant_id, request, parse, origin)
         return UUID(reply.external_id)
 
-    async def cancel(
-        self,
-        tenant_id: TenantId,
-        ids: Sequence[UUID],
-        where: TaskFilter | None,
-        caller: TraceContext | None,
-    ) -> list[UUID]:
+    async def cancel(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> list[UUID]:
         """Cancel; the ids affected."""
-        request = pb.CancelTasksRequest(external_ids=[str(one) for one in ids], filter=_filter(where))
-        reply = await self._call(
-            "/v1.AdminService/CancelTasks", tenant_id, request, pb.CancelTasksResponse.FromString, caller
-        )
+        request = pb.CancelTasksRequest(external_ids=[str(one) for one in ids])
+        parse = pb.CancelTasksResponse.FromString
+        reply = await self._call("CancelTasks", tenant_id, request, parse, origin)
         return [UUID(one) for one in reply.cancelled_tasks]
 
-    async def replay(
-        self,
-        tenant_id: TenantId,
-        ids: Sequence[UUID],
-        where: TaskFilter | None,
-        caller: TraceContext | None,
-    ) -> list[UUID]:
+    async def replay(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> list[UUID]:
         """Run final tasks again; the ids affected."""
-        request = pb.ReplayTasksRequest(external_ids=[str(one) for one in ids], filter=_filter(where))
-        reply = await self._call(
-            "/v1.AdminService/ReplayTasks", tenant_id, request, pb.ReplayTasksResponse.FromString, caller
-        )
+        request = pb.ReplayTasksRequest(external_ids=[str(one) for one in ids])
+        parse = pb.ReplayTasksResponse.FromString
+        reply = await self._call("ReplayTasks", tenant_id, request, parse, origin)
         return [UUID(one) for one in reply.replayed_tasks]
-
-
-def _filter(where: TaskFilter | None) -> pb.TasksFilter | None:
-    if where is None:
-        return None
-    message = pb.TasksFilter(
-        statuses=sorted({_STATUSES[state] for state in where.states}),
-        workflow_ids=[str(one) for one in where.workflow_ids],
-        additional_metadata=[f"{key}:{value}" for key, value in where.metadata],
-    )
-    message.since.FromDatetime(where.since)
-    if where.until is not None:
-        message.until.FromDatetime(where.until)
-    return message

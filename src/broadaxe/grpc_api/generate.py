@@ -1,4 +1,4 @@
-"""Generate `grpc_api/wire` from `grpc_api/protos`: `python -m broadaxe.grpc_api.generate`.
+"""Generate `grpc_api/wire` from `grpc_api/protos`: `python -m broadaxe.grpc_api.generate [--check]`.
 
 Development only: needs grpcio-tools (the compiler) and mypy-protobuf (the type stubs). The modules hold
 nothing but the serialised file description, so they do not change with the compiler's version.
@@ -117,13 +117,28 @@ def _own_imports(stub: str, sources: list[str]) -> str:
     return stub
 
 
-def main() -> None:
-    """Write the generated files."""
-    for path, text in generate().items():
+def stale(texts: Mapping[Path, str]) -> list[Path]:
+    """Which of the generated files differ from what is there, and files there that nothing generates."""
+    found = {path.relative_to(WIRE) for path in WIRE.rglob("*_pb2.py*")}
+    differing = [
+        path for path, text in texts.items() if path not in found or (WIRE / path).read_text() != text
+    ]
+    return sorted([*differing, *(found - set(texts))])
+
+
+def main(arguments: list[str]) -> int:
+    """Write the generated files; with `--check` only fail when one is stale."""
+    texts = generate()
+    if "--check" in arguments:
+        for path in stale(texts):
+            print(f"{WIRE / path} is stale: run `make protos`", file=sys.stderr)
+        return int(bool(stale(texts)))
+    for path, text in texts.items():
         target = WIRE / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

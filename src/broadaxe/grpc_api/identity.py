@@ -1,21 +1,13 @@
 """Who calls: the protocol that `auth` fulfils, and the checks done before it is asked."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
-from uuid import UUID
+from typing import Protocol
 
+from broadaxe.auth.tokens import Identity
 from broadaxe.domain.errors import Unauthenticated
-from broadaxe.domain.ids import TenantId
 
 INVALID_TOKEN = "invalid auth token"
 """The only thing a caller learns about a refused token."""
-
-
-class Identity(NamedTuple):
-    """What a valid token stands for."""
-
-    tenant_id: TenantId
-    token_id: UUID
 
 
 class Authenticator(Protocol):

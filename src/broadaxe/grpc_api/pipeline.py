@@ -204,7 +204,7 @@ class Pipeline:
             if refusal is None:
                 log.exception("authentication failed unexpectedly", extra={"rpc": method.full_name})
             raise RpcError(Code.UNAUTHENTICATED, INVALID_TOKEN) from error
-        call.tenant, call.token_id = identity
+        call.tenant, call.token_id = identity.tenant_id, identity.token_id
         self._limiter.take(identity.token_id, method.rate_group)
 
     def _cancelled(self, call: Call) -> RpcError:

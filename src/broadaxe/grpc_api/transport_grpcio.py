@@ -1,15 +1,19 @@
 """The transport on grpcio: serves a table of methods over HTTP/2, plaintext, TLS or mutual TLS."""
 
+# grpcio's classes are generic to the type checker only, so annotations must stay unevaluated.
+from __future__ import annotations
+
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 from grpc import aio
 
 from broadaxe.clock import Clock
+from broadaxe.config.tls import ServerTls
 from broadaxe.grpc_api.call import Call, RpcError
 from broadaxe.grpc_api.errors import status_details
 from broadaxe.grpc_api.health import HealthServicer
@@ -27,21 +31,9 @@ _MAKERS: Mapping[Kind, Callable[[Any], grpc.RpcMethodHandler[Any, Any]]] = {
 }
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
-Context = aio.ServicerContext[Any, Any]
-Behaviour = Callable[[Any, Context], Awaitable[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """What the server shows and what it asks for, in PEM."""
-
-    certificate: bytes
-    """The server's certificate, then the rest of its chain."""
-    key: bytes = field(repr=False)
-    client_ca: bytes | None = None
-    """When given, clients need a certificate issued by one of these."""
-    minimum_version: Literal["1.2", "1.3"] = "1.3"
-    """grpcio cannot refuse 1.2: with "1.3" the start logs one warning that says so."""
+if TYPE_CHECKING:
+    Context = aio.ServicerContext[Any, Any]
+    Behaviour = Callable[[Any, Context], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +44,8 @@ class GrpcioSettings:
     """A host name, an IPv4 or an IPv6 address (without brackets)."""
     port: int = 7070
     """0 takes a free one."""
-    tls: Tls | None = None
-    """None serves plaintext."""
+    tls: ServerTls | None = None
+    """None serves plaintext. grpcio cannot refuse TLS 1.2: a minimum of 1.3 makes the start warn of that."""
     max_message_size: int = 4 * 1024 * 1024
     """Of one message, in either direction."""
     stream_window: int = 10 * 1024 * 1024
@@ -212,9 +204,9 @@ async def _abort(context: Context, error: RpcError) -> NoReturn:
     await context.abort(_STATUS_CODES[error.code], error.message, trailers)
 
 
-def _credentials(tls: Tls) -> grpc.ServerCredentials:
-    if tls.minimum_version == "1.3":
+def _credentials(tls: ServerTls) -> grpc.ServerCredentials:
+    if tls.min_version == "1.3":
         log.warning("TLS 1.2 stays open to gRPC clients: this transport cannot refuse it")
     return grpc.ssl_server_credentials(
-        [(tls.key, tls.certificate)], tls.client_ca, require_client_auth=tls.client_ca is not None
+        [(tls.key, tls.cert)], tls.client_ca, require_client_auth=tls.client_ca is not None
     )

@@ -173,7 +173,7 @@ class Receiver:
     async def _traces(
         self, request: ExportTraceServiceRequest, context: Context
     ) -> ExportTraceServiceResponse:
-        self._note(context)
+        await self._note(context)
         if self._answer is not None:
             response = await self._answer(request, context)
         else:
@@ -190,14 +190,16 @@ class Receiver:
     async def _metrics(
         self, request: ExportMetricsServiceRequest, context: Context
     ) -> ExportMetricsServiceResponse:
-        self._note(context)
+        await self._note(context)
         async with self._arrived:
             self.metrics.append(request)
             self._arrived.notify_all()
         return ExportMetricsServiceResponse()
 
-    def _note(self, context: Context) -> None:
-        self.headers.append(dict(context.invocation_metadata() or ()))
+    async def _note(self, context: Context) -> None:
+        async with self._arrived:
+            self.headers.append(dict(context.invocation_metadata() or ()))
+            self._arrived.notify_all()
 
     async def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Waits until something arrived that makes `condition` true; False after `timeout` seconds."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from broadaxe.clock import Clock, Ids
-from broadaxe.telemetry.context import ZERO_SPAN_ID, TraceContext
+from broadaxe.telemetry.context import ZERO_SPAN_ID, ZERO_TRACE_ID, TraceContext
 from broadaxe.telemetry.encode import (
     FLAGS_LOCAL,
     FLAGS_PLAIN,
@@ -138,7 +138,7 @@ class Tracer:
     def emit(
         self,
         name: SpanName,
-        parent: TraceContext | AnySpan,
+        parent: TraceContext | AnySpan | None,
         start_ns: int,
         end_ns: int,
         span_id: bytes | None = None,
@@ -147,9 +147,14 @@ class Tracer:
         error_type: str | None = None,
         message: str | None = None,
     ) -> None:
-        """Records a span whose beginning and end are known (nanoseconds since 1970), in one call."""
+        """Records a span whose beginning and end are known (nanoseconds since 1970), in one call.
+
+        Without a parent it is the root of a fresh trace. Links to what is not recorded are left out.
+        """
         if not self.enabled:
             return
+        if parent is None:
+            parent = self.new_root()
         if isinstance(parent, TraceContext):
             trace_id, parent_id, sampled = parent
             if not sampled:
@@ -160,7 +165,7 @@ class Tracer:
         else:
             trace_id, parent_id, flags = parent.trace_id, parent.span_id, FLAGS_LOCAL
         attributes = dict(attrs)
-        kept = list(links)
+        kept = [link for link in links if link.trace_id != ZERO_TRACE_ID]
         if self._strict:
             self._check(name, attributes.items(), kept)
         extra = b"".join([encode_link(link) for link in kept[:LINK_LIMIT]]) if kept else b""

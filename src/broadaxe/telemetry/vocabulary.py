@@ -4,6 +4,7 @@ A name is declared once, in `contract.yaml`, and carries its bytes on the wire r
 recorder's budget is a few microseconds a span. Only `names.py` makes these objects.
 """
 
+import re
 from enum import IntEnum
 from struct import Struct
 
@@ -104,7 +105,7 @@ class SpanName:
 class SpanTemplate:
     """A family of span names declared by pattern; each pair of parts gives one cached `SpanName`."""
 
-    __slots__ = ("_limit", "_names", "_prefix", "_separator", "attributes", "kind")
+    __slots__ = ("_limit", "_names", "_prefix", "_separator", "attributes", "kind", "pattern")
 
     OTHER = "_OTHER"
     """Stands for both parts when the family is full, so that a name never grows with untrusted input."""
@@ -118,6 +119,8 @@ class SpanTemplate:
         self._names: dict[tuple[str, str], SpanName] = {}
         self.kind = kind
         self.attributes = attributes
+        self.pattern = f"{re.escape(prefix)}[^{separator}]+({separator}.+)?"
+        """A regular expression that every name of the family matches."""
 
     def __call__(self, first: str, second: str) -> SpanName:
         """The name for these parts; an empty second part leaves out the separator too."""

@@ -71,6 +71,7 @@ class ApiSettings:
         "SERVER_API_TRUSTED_PROXIES",
         "runtime.apiTrustedProxies",
         COMMA_LIST,
+        default="",
         meaning="Networks (CIDR) whose forwarding headers are believed.",
     )
     trust_private_proxies: bool = later(
@@ -84,6 +85,7 @@ class ApiSettings:
         "SERVER_ALLOWED_ORIGINS",
         "runtime.allowedOriginsString",
         WORDS,
+        default="",
         meaning="Origins that browsers may call from (CORS); `*` stands for any part.",
     )
     enforce_limits: bool = later(
@@ -110,6 +112,7 @@ class MonitoringSettings:
         "SERVER_MONITORING_PERMITTED_TENANTS",
         "runtime.monitoring.permittedTenants",
         MIXED_LIST,
+        default="",
         meaning="Tenants that may use it; empty means none.",
     )
     probe_timeout: float = later(
@@ -123,5 +126,6 @@ class MonitoringSettings:
         "SERVER_MONITORING_TLS_ROOT_CA_FILE",
         "runtime.monitoring.tlsRootCAFile",
         TEXT,
+        default="",
         meaning="Root certificates the probe trusts.",
     )

@@ -15,6 +15,7 @@ class EncryptionSettings:
         "SERVER_ENCRYPTION_MASTER_KEYSET",
         "encryption.masterKeyset",
         TEXT,
+        default="",
         meaning="Master keyset: it encrypts stored secrets and wraps the two others.",
         secret=True,
     )
@@ -22,12 +23,14 @@ class EncryptionSettings:
         "SERVER_ENCRYPTION_MASTER_KEYSET_FILE",
         "encryption.masterKeysetFile",
         TEXT,
+        default="",
         meaning="File with the master keyset.",
     )
     jwt_public_keyset: str = used(
         "SERVER_ENCRYPTION_JWT_PUBLIC_KEYSET",
         "encryption.jwt.publicJWTKeyset",
         TEXT,
+        default="",
         meaning="Keyset that verifies API tokens, wrapped by the master.",
         secret=True,
     )
@@ -35,12 +38,14 @@ class EncryptionSettings:
         "SERVER_ENCRYPTION_JWT_PUBLIC_KEYSET_FILE",
         "encryption.jwt.publicJWTKeysetFile",
         TEXT,
+        default="",
         meaning="File with that keyset.",
     )
     jwt_private_keyset: str = used(
         "SERVER_ENCRYPTION_JWT_PRIVATE_KEYSET",
         "encryption.jwt.privateJWTKeyset",
         TEXT,
+        default="",
         meaning="Keyset that signs API tokens, wrapped by the master.",
         secret=True,
     )
@@ -48,6 +53,7 @@ class EncryptionSettings:
         "SERVER_ENCRYPTION_JWT_PRIVATE_KEYSET_FILE",
         "encryption.jwt.privateJWTKeysetFile",
         TEXT,
+        default="",
         meaning="File with that keyset.",
     )
     cloudkms_enabled: bool = used(
@@ -63,6 +69,7 @@ class EncryptionSettings:
         "SERVER_ENCRYPTION_CLOUDKMS_KEY_URI",
         "encryption.cloudKms.keyURI",
         TEXT,
+        default="",
         meaning="Key at Google.",
         reason="Cloud KMS is not supported",
     )
@@ -70,6 +77,7 @@ class EncryptionSettings:
         "SERVER_ENCRYPTION_CLOUDKMS_CREDENTIALS_JSON",
         "encryption.cloudKms.credentialsJSON",
         TEXT,
+        default="",
         meaning="Credentials for it.",
         reason="Cloud KMS is not supported",
         secret=True,
@@ -84,6 +92,7 @@ class AuthSettings:
         "SERVER_AUTH_RESTRICTED_EMAIL_DOMAINS",
         "auth.restrictedEmailDomains",
         COMMA_LIST,
+        default="",
         meaning="Domains that e-mail addresses must belong to; empty means any.",
     )
     basic_auth_enabled: bool = later(
@@ -111,12 +120,14 @@ class AuthSettings:
         "SERVER_AUTH_COOKIE_DOMAIN",
         "auth.cookie.domain",
         TEXT,
+        default="",
         meaning="Domain of the session cookie; the host of SERVER_URL.",
     )
     cookie_secrets: tuple[str, ...] = later(
         "SERVER_AUTH_COOKIE_SECRETS",
         "auth.cookie.secrets",
         WORDS,
+        default="",
         meaning="Two random words that sign and encrypt the cookie.",
         secret=True,
     )
@@ -144,12 +155,14 @@ class GoogleSettings:
         "SERVER_AUTH_GOOGLE_CLIENT_ID",
         "auth.google.clientID",
         TEXT,
+        default="",
         meaning="Id of the OAuth client.",
     )
     client_secret: str = later(
         "SERVER_AUTH_GOOGLE_CLIENT_SECRET",
         "auth.google.clientSecret",
         TEXT,
+        default="",
         meaning="Secret of the OAuth client.",
         secret=True,
     )
@@ -177,12 +190,14 @@ class GithubSettings:
         "SERVER_AUTH_GITHUB_CLIENT_ID",
         "auth.github.clientID",
         TEXT,
+        default="",
         meaning="Id of the OAuth client.",
     )
     client_secret: str = later(
         "SERVER_AUTH_GITHUB_CLIENT_SECRET",
         "auth.github.clientSecret",
         TEXT,
+        default="",
         meaning="Secret of the OAuth client.",
         secret=True,
     )
@@ -211,6 +226,7 @@ class ExchangeTokenSettings:
         "SERVER_AUTH_CONTROL_PLANE_EXCHANGE_TOKEN_JWT_PUBLIC_KEYSET",
         "auth.controlPlaneExchangeToken.jwtPublicKeyset",
         TEXT,
+        default="",
         meaning="Keyset that would verify them.",
         reason="there is no hosted control plane",
         secret=True,
@@ -219,6 +235,7 @@ class ExchangeTokenSettings:
         "SERVER_AUTH_CONTROL_PLANE_EXCHANGE_TOKEN_JWT_PUBLIC_KEYSET_FILE",
         "auth.controlPlaneExchangeToken.jwtPublicKeysetFile",
         TEXT,
+        default="",
         meaning="File with that keyset.",
         reason="there is no hosted control plane",
     )
@@ -226,6 +243,7 @@ class ExchangeTokenSettings:
         "SERVER_AUTH_CONTROL_PLANE_EXCHANGE_TOKEN_ISSUER",
         "auth.controlPlaneExchangeToken.issuer",
         TEXT,
+        default="",
         meaning="Issuer they would name.",
         reason="there is no hosted control plane",
     )
@@ -233,6 +251,7 @@ class ExchangeTokenSettings:
         "SERVER_AUTH_CONTROL_PLANE_EXCHANGE_TOKEN_AUDIENCE",
         "auth.controlPlaneExchangeToken.audience",
         TEXT,
+        default="",
         meaning="Audience they would name.",
         reason="there is no hosted control plane",
     )

@@ -26,6 +26,7 @@ class DatabaseSettings:
         "DATABASE_URL",
         "url",
         POSTGRES_URL,
+        default="",
         meaning=(
             "Whole connection URL; empty means that it is put together from the parts below (or the "
             "embedded server, under `broadaxe dev`)."
@@ -116,6 +117,7 @@ class DatabaseSettings:
         "K8S_POD_NAMESPACE",
         "applicationNamePrefix",
         TEXT,
+        default="",
         meaning=(
             "Prefix of the application name in PostgreSQL, and the resource attribute "
             "`k8s.namespace.name`, when set."
@@ -125,6 +127,7 @@ class DatabaseSettings:
         "DATABASE_PGBOUNCER_URL",
         "pgbouncerUrl",
         POSTGRES_URL,
+        default="",
         meaning="URL of a transaction pooler; LISTEN and migrations keep the direct one.",
         secret=True,
     )
@@ -155,6 +158,7 @@ class DatabaseSettings:
         "READ_REPLICA_DATABASE_URL",
         "readReplicaDatabaseUrl",
         POSTGRES_URL,
+        default="",
         meaning="URL of that replica.",
         secret=True,
     )
@@ -198,6 +202,7 @@ class DatabaseSettings:
         "DATABASE_LOGGER_FORMAT",
         "logger.format",
         FORMAT,
+        default="",
         meaning="Format of these lines.",
         reason="all lines of a process have one format",
     )

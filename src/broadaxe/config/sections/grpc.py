@@ -137,18 +137,21 @@ class TlsSettings:
         "SERVER_TLS_CERT",
         "tls.tlsCert",
         TEXT,
+        default="",
         meaning="Certificate chain of the server, PEM text.",
     )
     cert_file: str = used(
         "SERVER_TLS_CERT_FILE",
         "tls.tlsCertFile",
         TEXT,
+        default="",
         meaning="File with that certificate chain.",
     )
     key: str = used(
         "SERVER_TLS_KEY",
         "tls.tlsKey",
         TEXT,
+        default="",
         meaning="Private key of the certificate, PEM text.",
         secret=True,
     )
@@ -156,18 +159,21 @@ class TlsSettings:
         "SERVER_TLS_KEY_FILE",
         "tls.tlsKeyFile",
         TEXT,
+        default="",
         meaning="File with that private key.",
     )
     root_ca: str = used(
         "SERVER_TLS_ROOT_CA",
         "tls.tlsRootCA",
         TEXT,
+        default="",
         meaning="Root certificates that client certificates must lead to, PEM text; needed by `mtls`.",
     )
     root_ca_file: str = used(
         "SERVER_TLS_ROOT_CA_FILE",
         "tls.tlsRootCAFile",
         TEXT,
+        default="",
         meaning="File with these root certificates.",
     )
     min_version: str = used(
@@ -201,18 +207,21 @@ class InternalClientSettings:
         "SERVER_INTERNAL_CLIENT_TLS_BASE_CERT",
         "internalClient.base.tlsCert",
         TEXT,
+        default="",
         meaning="Client certificate for `mtls`, PEM text.",
     )
     cert_file: str = used(
         "SERVER_INTERNAL_CLIENT_TLS_BASE_CERT_FILE",
         "internalClient.base.tlsCertFile",
         TEXT,
+        default="",
         meaning="File with that certificate.",
     )
     key: str = used(
         "SERVER_INTERNAL_CLIENT_TLS_BASE_KEY",
         "internalClient.base.tlsKey",
         TEXT,
+        default="",
         meaning="Private key of the client certificate, PEM text.",
         secret=True,
     )
@@ -220,29 +229,34 @@ class InternalClientSettings:
         "SERVER_INTERNAL_CLIENT_TLS_BASE_KEY_FILE",
         "internalClient.base.tlsKeyFile",
         TEXT,
+        default="",
         meaning="File with that private key.",
     )
     root_ca: str = used(
         "SERVER_INTERNAL_CLIENT_TLS_BASE_ROOT_CA",
         "internalClient.base.tlsRootCA",
         TEXT,
+        default="",
         meaning="Root certificates that the engine's certificate must lead to, PEM text.",
     )
     root_ca_file: str = used(
         "SERVER_INTERNAL_CLIENT_TLS_BASE_ROOT_CA_FILE",
         "internalClient.base.tlsRootCAFile",
         TEXT,
+        default="",
         meaning="File with these root certificates.",
     )
     tls_server_name: str = used(
         "SERVER_INTERNAL_CLIENT_TLS_SERVER_NAME",
         "internalClient.tlsServerName",
         TEXT,
+        default="",
         meaning="Name expected in the engine's certificate; empty means the host that is dialled.",
     )
     broadcast_address: str = used(
         "SERVER_INTERNAL_CLIENT_INTERNAL_GRPC_BROADCAST_ADDRESS",
         "internalClient.internalGRPCBroadcastAddress",
         HOST_PORT,
+        default="",
         meaning="Address of the engine as the API sees it; empty means SERVER_GRPC_BROADCAST_ADDRESS.",
     )

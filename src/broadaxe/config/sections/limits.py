@@ -19,12 +19,14 @@ class LimitSettings:
         "SERVER_LIMITS_CORE_PARTITION_RETENTION",
         "runtime.limits.corePartitionRetention",
         OPTIONAL_DURATION,
+        default="",
         meaning="The same for the tables the engine works on; empty means the retention period.",
     )
     olap_partition_retention: float | None = ignored(
         "SERVER_LIMITS_OLAP_PARTITION_RETENTION",
         "runtime.limits.olapPartitionRetention",
         OPTIONAL_DURATION,
+        default="",
         meaning="The same for Hatchet's copy of runs for its dashboard.",
         reason="there is no second copy of a run",
     )

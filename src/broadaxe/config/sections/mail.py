@@ -19,12 +19,14 @@ class SlackSettings:
         "SERVER_TENANT_ALERTING_SLACK_CLIENT_ID",
         "tenantAlerting.slack.clientID",
         TEXT,
+        default="",
         meaning="Id of the application.",
     )
     client_secret: str = later(
         "SERVER_TENANT_ALERTING_SLACK_CLIENT_SECRET",
         "tenantAlerting.slack.clientSecret",
         TEXT,
+        default="",
         meaning="Secret of the application.",
         secret=True,
     )
@@ -59,6 +61,7 @@ class EmailSettings:
         "SERVER_EMAIL_POSTMARK_SERVER_KEY",
         "email.postmark.serverKey",
         TEXT,
+        default="",
         meaning="Key for it.",
         secret=True,
     )
@@ -66,6 +69,7 @@ class EmailSettings:
         "SERVER_EMAIL_POSTMARK_FROM_EMAIL",
         "email.postmark.fromEmail",
         TEXT,
+        default="",
         meaning="Address mails come from.",
     )
     postmark_from_name: str = later(
@@ -79,6 +83,7 @@ class EmailSettings:
         "SERVER_EMAIL_POSTMARK_SUPPORT_EMAIL",
         "email.postmark.supportEmail",
         TEXT,
+        default="",
         meaning="Address for help, shown in mails.",
     )
     smtp_enabled: bool = later(
@@ -92,12 +97,14 @@ class EmailSettings:
         "SERVER_EMAIL_SMTP_SERVER_ADDR",
         "email.smtp.serverAddr",
         HOST_PORT,
+        default="",
         meaning="Mail server as host:port.",
     )
     smtp_from_email: str = later(
         "SERVER_EMAIL_SMTP_FROM_EMAIL",
         "email.smtp.fromEmail",
         TEXT,
+        default="",
         meaning="Address mails come from.",
     )
     smtp_from_name: str = later(
@@ -111,18 +118,21 @@ class EmailSettings:
         "SERVER_EMAIL_SMTP_SUPPORT_EMAIL",
         "email.smtp.supportEmail",
         TEXT,
+        default="",
         meaning="Address for help, shown in mails.",
     )
     smtp_username: str = later(
         "SERVER_EMAIL_SMTP_AUTH_USERNAME",
         "email.smtp.basicAuth.username",
         TEXT,
+        default="",
         meaning="User name at the mail server.",
     )
     smtp_password: str = later(
         "SERVER_EMAIL_SMTP_AUTH_PASSWORD",
         "email.smtp.basicAuth.password",
         TEXT,
+        default="",
         meaning="Password at the mail server.",
         secret=True,
     )

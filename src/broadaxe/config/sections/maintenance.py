@@ -114,6 +114,7 @@ class MaintenanceSettings:
         "SERVER_DEFAULT_BUFFER_FLUSH_INTERVAL",
         None,
         TEXT,
+        default="",
         meaning="How often write buffers are emptied.",
         reason="writes that arrive together share one commit, see SERVER_COMMIT_MAX_BATCH",
     )
@@ -121,6 +122,7 @@ class MaintenanceSettings:
         "SERVER_DEFAULT_BUFFER_IDLE_TIMEOUT",
         None,
         TEXT,
+        default="",
         meaning="When an idle write buffer is let go.",
         reason="writes that arrive together share one commit",
     )
@@ -128,6 +130,7 @@ class MaintenanceSettings:
         "SERVER_DEFAULT_BUFFER_SIZE",
         None,
         TEXT,
+        default="",
         meaning="Rows in a write buffer.",
         reason="writes that arrive together share one commit",
     )
@@ -135,6 +138,7 @@ class MaintenanceSettings:
         "SERVER_DEFAULT_BUFFER_CONCURRENCY",
         None,
         TEXT,
+        default="",
         meaning="Write buffers emptied at once.",
         reason="writes that arrive together share one commit",
     )
@@ -148,6 +152,7 @@ class ImageSettings:
         "LITE_STATIC_ASSET_DIR",
         None,
         TEXT,
+        default="",
         meaning="Where its dashboard lies.",
         reason="the dashboard is part of the package",
     )
@@ -155,6 +160,7 @@ class ImageSettings:
         "LITE_FRONTEND_PORT",
         None,
         TEXT,
+        default="",
         meaning="Port of its dashboard.",
         reason="dashboard and API share SERVER_PORT",
     )
@@ -162,6 +168,7 @@ class ImageSettings:
         "LITE_RUNTIME_PORT",
         None,
         TEXT,
+        default="",
         meaning="Port of its dashboard and API together.",
         reason="dashboard and API share SERVER_PORT",
     )
@@ -169,6 +176,7 @@ class ImageSettings:
         "LITE_FRONTEND_BASE_PATH",
         None,
         TEXT,
+        default="",
         meaning="Path its dashboard lies under.",
         reason="the dashboard lies at the root",
     )
@@ -176,6 +184,7 @@ class ImageSettings:
         "BASE_PATH",
         None,
         TEXT,
+        default="",
         meaning="The same in its dashboard image.",
         reason="the dashboard lies at the root",
     )
@@ -183,6 +192,7 @@ class ImageSettings:
         "HOSTNAME",
         None,
         TEXT,
+        default="",
         meaning="Name of the machine.",
         reason="the machine is asked for its name",
     )

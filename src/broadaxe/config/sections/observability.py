@@ -20,6 +20,7 @@ class LoggerSettings:
         "SERVER_LOGGER_FORMAT",
         "logger.format",
         FORMAT,
+        default="",
         meaning="`json` or `console`; empty means console on a terminal and json elsewhere.",
     )
     queue_level: str = used(
@@ -33,6 +34,7 @@ class LoggerSettings:
         "SERVER_ADDITIONAL_LOGGERS_QUEUE_FORMAT",
         "additionalLoggers.queue.format",
         FORMAT,
+        default="",
         meaning="Format of the scheduler's lines.",
         reason="all lines of a process have one format",
     )
@@ -48,6 +50,7 @@ class LoggerSettings:
         "SERVER_ADDITIONAL_LOGGERS_PGXSTATS_FORMAT",
         "additionalLoggers.pgxStats.format",
         FORMAT,
+        default="",
         meaning="Format of these lines.",
         reason="all lines of a process have one format",
     )
@@ -102,18 +105,21 @@ class PrometheusSettings:
         "SERVER_PROMETHEUS_SERVER_URL",
         "prometheus.prometheusServerURL",
         HTTP_URL,
+        default="",
         meaning="Prometheus server that the API asks for the metrics of a tenant.",
     )
     server_username: str = later(
         "SERVER_PROMETHEUS_SERVER_USERNAME",
         "prometheus.prometheusServerUsername",
         TEXT,
+        default="",
         meaning="User name there.",
     )
     server_password: str = later(
         "SERVER_PROMETHEUS_SERVER_PASSWORD",
         "prometheus.prometheusServerPassword",
         TEXT,
+        default="",
         meaning="Password there.",
         secret=True,
     )

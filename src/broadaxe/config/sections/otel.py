@@ -12,6 +12,7 @@ class OtelSettings:
         "SERVER_OTEL_COLLECTOR_URL",
         "otel.collectorURL",
         COLLECTOR,
+        default="",
         meaning=(
             "OTLP gRPC address of the collector as host:port, without a scheme; empty turns export off."
         ),
@@ -41,6 +42,7 @@ class OtelSettings:
         "SERVER_OTEL_COLLECTOR_AUTH",
         "otel.collectorAuth",
         TEXT,
+        default="",
         meaning=("Value of the Authorization header sent to the collector, word for word; empty sends none."),
         secret=True,
     )
@@ -64,12 +66,14 @@ class OtelSettings:
         "K8S_POD_NAME",
         None,
         TEXT,
+        default="",
         meaning="Resource attribute `k8s.pod.name`, when set.",
     )
     resource_attributes: str = used(
         "OTEL_RESOURCE_ATTRIBUTES",
         None,
         TEXT,
+        default="",
         meaning="More resource attributes, `key=value` with commas between them.",
         lenient=True,
     )
@@ -125,6 +129,7 @@ class OtelSettings:
         "OTEL_EXPORTER_OTLP_CERTIFICATE",
         None,
         TEXT,
+        default="",
         meaning=(
             "File with the root certificates the collector's certificate must lead to; empty means "
             "those of the system."
@@ -135,6 +140,7 @@ class OtelSettings:
         "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
         None,
         TEXT,
+        default="",
         meaning="File with a client certificate for the collector.",
         lenient=True,
     )
@@ -142,6 +148,7 @@ class OtelSettings:
         "OTEL_EXPORTER_OTLP_CLIENT_KEY",
         None,
         TEXT,
+        default="",
         meaning="File with the private key of that certificate.",
         lenient=True,
     )

@@ -19,6 +19,7 @@ class AlertingSettings:
         "SERVER_ALERTING_SENTRY_DSN",
         "alerting.sentry.dsn",
         TEXT,
+        default="",
         meaning="Where to, key included.",
         secret=True,
     )
@@ -54,6 +55,7 @@ class AnalyticsSettings:
         "SERVER_ANALYTICS_POSTHOG_API_KEY",
         "analytics.posthog.apiKey",
         TEXT,
+        default="",
         meaning="Key for it.",
         reason="Broadaxe sends no usage statistics",
         secret=True,
@@ -62,6 +64,7 @@ class AnalyticsSettings:
         "SERVER_ANALYTICS_POSTHOG_ENDPOINT",
         "analytics.posthog.endpoint",
         TEXT,
+        default="",
         meaning="Server for it.",
         reason="Broadaxe sends no usage statistics",
     )
@@ -69,6 +72,7 @@ class AnalyticsSettings:
         "SERVER_ANALYTICS_POSTHOG_FE_API_HOST",
         "analytics.posthog.feApiHost",
         TEXT,
+        default="",
         meaning="Server for the dashboard's part.",
         reason="Broadaxe sends no usage statistics",
     )
@@ -76,6 +80,7 @@ class AnalyticsSettings:
         "SERVER_ANALYTICS_POSTHOG_FE_API_KEY",
         "analytics.posthog.feApiKey",
         TEXT,
+        default="",
         meaning="Key for the dashboard's part.",
         reason="Broadaxe sends no usage statistics",
         secret=True,
@@ -122,6 +127,7 @@ class PylonSettings:
         "SERVER_PYLON_APP_ID",
         "pylon.appID",
         TEXT,
+        default="",
         meaning="Its application.",
         reason="there is no hosted support",
     )
@@ -129,6 +135,7 @@ class PylonSettings:
         "SERVER_PYLON_SECRET",
         "pylon.secret",
         TEXT,
+        default="",
         meaning="Its secret.",
         reason="there is no hosted support",
         secret=True,

@@ -49,6 +49,7 @@ class RuntimeSettings:
         "SERVER_FRONTEND_URL",
         "runtime.frontendUrl",
         HTTP_URL,
+        default="",
         meaning="URL of the dashboard in mails; empty means SERVER_URL.",
     )
     healthcheck: bool = used(
@@ -86,6 +87,7 @@ class RuntimeSettings:
         "SERVER_PAUSED_CONTROLLERS",
         "pausedControllers",
         WORDS,
+        default="",
         meaning="Background services to leave out.",
     )
     shutdown_timeout: float = used(
@@ -99,6 +101,7 @@ class RuntimeSettings:
         "SERVER_VERSION_OVERRIDE",
         "versionOverride",
         TEXT,
+        default="",
         meaning=(
             "Version told to SDKs and on `/api/v1/version`, by which they choose features; empty "
             "means v0.111.0."
@@ -173,6 +176,7 @@ class RuntimeSettings:
         "SERVER_OPERATOR_INFRA_BLOCKED_CIDRS",
         "runtime.operatorInfraBlockedCIDRsString",
         WORDS,
+        default="",
         meaning="Networks that outgoing requests of the engine must not reach.",
     )
     dag_operator_default_slots: int = ignored(
@@ -215,6 +219,7 @@ class SecurityCheckSettings:
         "SERVER_SECURITY_CHECK_ENDPOINT",
         "securityCheck.endpoint",
         TEXT,
+        default="",
         meaning="Where that check would ask.",
         reason="Broadaxe never calls home",
     )

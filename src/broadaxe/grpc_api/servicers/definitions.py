@@ -77,9 +77,6 @@ def _seconds(text: str, field: str, default: float) -> float:
 
 
 def _step(task: pb.CreateTaskOpts, where: str) -> StepDefinition:
-    slots = dict(task.slot_requests)
-    if not slots:
-        slots = {"durable": 1} if task.is_durable else {"default": 1}
     return StepDefinition(
         id=NO_ID,
         name=task.readable_id,
@@ -89,7 +86,8 @@ def _step(task: pb.CreateTaskOpts, where: str) -> StepDefinition:
         retries=task.retries,
         backoff_factor=task.backoff_factor if task.HasField("backoff_factor") else None,
         backoff_max=float(task.backoff_max_seconds) if task.HasField("backoff_max_seconds") else 86_400.0,
-        slots=slots,
+        # Left empty when the client said nothing: the domain knows the defaults.
+        slots=dict(task.slot_requests),
         parents=tuple(task.parents),
         labels=label_requests(task.worker_labels),
         rate_limits=tuple(_rate_limit(one) for one in task.rate_limits),
