@@ -1,6 +1,5 @@
 """The embedded PostgreSQL: every way to run it, every way to lose it."""
 
-import asyncio
 import contextlib
 import os
 import pwd
@@ -9,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -19,6 +17,8 @@ import pytest
 from broadaxe.store.embedded import EmbeddedPostgres, EmbeddedPostgresError, binaries, directory, server
 from broadaxe.store.embedded.directory import Directory
 from broadaxe.store.embedded.identity import Identity, candidates
+from broadaxe.testkit.conditions import until
+from broadaxe.testkit.usage import alive
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 HOLDER = """
@@ -61,20 +61,9 @@ async def running(path: Path, **options: object) -> AsyncIterator[asyncpg.Connec
         await postgres.stop()
 
 
-def alive(pid: int) -> bool:
-    """Whether a process runs (a zombie does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-async def until_gone(pid: int, seconds: float = 10) -> bool:
-    """Waits for a process that is not a child of ours."""
-    end = time.monotonic() + seconds
-    while alive(pid) and time.monotonic() < end:
-        await asyncio.sleep(0.01)
-    return not alive(pid)
+async def until_gone(pid: int) -> None:
+    """Waits for a process that may not be a child of ours."""
+    await until(lambda: not alive(pid), f"process {pid} is gone")
 
 
 def hold(
@@ -216,7 +205,7 @@ async def check_survives_kill(path: Path, *arguments: object) -> str:
     """kill -9 the holder: PostgreSQL goes down, and the next holder finds the committed row."""
     process, pid, first = hold(path, *arguments)  # type: ignore[arg-type]
     finish(process)
-    assert await until_gone(pid), "PostgreSQL outlived its server"
+    await until_gone(pid)
     assert "database system is shut down" in (path / "log" / "postgres.log").read_text()
     process, pid, _ = hold(path, *arguments)  # type: ignore[arg-type]
     try:
@@ -225,7 +214,7 @@ async def check_survives_kill(path: Path, *arguments: object) -> str:
         await connection.close()
     finally:
         finish(process)
-    assert await until_gone(pid)
+    await until_gone(pid)
     assert [row["n"] for row in rows] == [0, 1]
     return first
 
@@ -270,7 +259,7 @@ async def test_embedded_postgres_user_without_a_name_runs(open_dir: Path) -> Non
     prefix = (setpriv, "--reuid=54321", "--regid=54321", "--clear-groups")
     process, pid, told = hold(open_dir / "pg", prefix, python)
     finish(process)
-    assert await until_gone(pid)
+    await until_gone(pid)
     assert "in a user namespace" in told
 
 
@@ -283,15 +272,16 @@ async def test_embedded_postgres_killed_itself_is_started_again_by_its_server(tm
         first = postgres.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
-        assert await until_gone(first)
-        end = time.monotonic() + 20
-        while postgres.pid in (None, first) and time.monotonic() < end:
-            await asyncio.sleep(0.02)
-        again = None
-        while again is None and time.monotonic() < end:
-            with contextlib.suppress(OSError, asyncpg.PostgresError):
-                again = await asyncpg.connect(dsn)
-        assert again is not None
+        await until_gone(first)
+        await until(lambda: postgres.pid not in (None, first), "another PostgreSQL runs", 20)
+
+        async def connected() -> asyncpg.Connection | None:
+            try:
+                return await asyncpg.connect(dsn)
+            except (OSError, asyncpg.PostgresError):
+                return None
+
+        again = await until(connected, "the other PostgreSQL takes connections", 20)
         assert await again.fetchval("SELECT n FROM kept") == 1
         await again.close()
         connection.terminate()
@@ -307,19 +297,40 @@ async def test_embedded_postgres_pid_file_of_someone_else_is_not_believed(tmp_pa
         assert await connection.fetchval("SELECT 1") == 1
 
 
+@contextlib.contextmanager
+def resident(folder: Path, name: str) -> Iterator[int]:
+    """A process of this name that works in a folder; its pid."""
+    sleep = shutil.which("sleep")
+    assert sleep is not None
+    program = folder.parent / name
+    shutil.copy(sleep, program)
+    process = subprocess.Popen([program, "60"], cwd=folder)
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
 async def test_embedded_postgres_live_stranger_on_the_files_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "STOP_TIMEOUT", 0.1)
     async with running(tmp_path / "pg"):
         pass
-    stranger = subprocess.Popen(["sleep", "60"], cwd=tmp_path / "pg" / "data")
-    try:
-        with pytest.raises(EmbeddedPostgresError, match=rf"process {stranger.pid} still runs PostgreSQL on"):
-            await EmbeddedPostgres(tmp_path / "pg").start()
-    finally:
-        stranger.kill()
-        stranger.wait()
+    with (
+        resident(tmp_path / "pg" / "data", "postgres") as pid,
+        pytest.raises(EmbeddedPostgresError, match=rf"process {pid} still runs PostgreSQL on"),
+    ):
+        await EmbeddedPostgres(tmp_path / "pg").start()
+
+
+async def test_embedded_postgres_shell_in_its_folder_does_not_matter(tmp_path: Path) -> None:
+    async with running(tmp_path / "pg"):
+        pass
+    with resident(tmp_path / "pg" / "data", "shell"):
+        async with running(tmp_path / "pg") as connection:
+            assert await connection.fetchval("SELECT 1") == 1
 
 
 async def test_embedded_postgres_second_server_is_refused_naming_the_first(tmp_path: Path) -> None:
@@ -379,22 +390,22 @@ async def test_embedded_postgres_data_dir_that_is_a_file_is_refused(tmp_path: Pa
         await EmbeddedPostgres(tmp_path / "pg").start()
 
 
-@as_root
-async def test_embedded_postgres_disk_full_says_so(tmp_path: Path) -> None:
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    small = tmp_path / "small"
-    small.mkdir()
-    mounted = mount is not None and subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)], capture_output=True, check=False
-    )
-    if not mounted or mounted.returncode != 0 or umount is None:
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB."""
+    mount, umount, path = shutil.which("mount"), shutil.which("umount"), tmp_path / "small"
+    path.mkdir()
+    command = [mount or "false", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(path)]
+    if umount is None or subprocess.run(command, capture_output=True, check=False).returncode != 0:
         pytest.skip("a small file system cannot be mounted here")
-    try:
-        with pytest.raises(EmbeddedPostgresError, match="no space left on the disk"):
-            await EmbeddedPostgres(small / "pg").start()
-        assert not (small / "pg" / "data.new").exists()
-    finally:
-        subprocess.run([umount, str(small)], check=True)
+    yield path
+    subprocess.run([umount, str(path)], check=True)
+
+
+async def test_embedded_postgres_disk_full_says_so(small_disk: Path) -> None:
+    with pytest.raises(EmbeddedPostgresError, match="no space left on the disk"):
+        await EmbeddedPostgres(small_disk / "pg").start()
+    assert not (small_disk / "pg" / "data.new").exists()
 
 
 async def test_embedded_postgres_setting_it_does_not_know_is_told(tmp_path: Path) -> None:

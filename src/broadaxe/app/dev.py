@@ -74,16 +74,27 @@ async def run(data_dir: Path, config_dir: Path | None, flags: Mapping[str, tuple
 
 
 def _own_database(
-    environ: Mapping[str, str], config_dir: Path | None, flags: Mapping[str, Flag], defaults: Mapping[str, str]
+    environ: Mapping[str, str],
+    config_dir: Path | None,
+    flags: Mapping[str, Flag],
+    defaults: Mapping[str, str],
 ) -> bool:
     """Whether the operator named a database: then none is started."""
     settings = _load(environ, config_dir, flags, defaults).settings
-    variables = ("DATABASE_URL", "DATABASE_POSTGRES_HOST", "DATABASE_POSTGRES_PORT", "DATABASE_POSTGRES_DB_NAME")
+    variables = (
+        "DATABASE_URL",
+        "DATABASE_POSTGRES_HOST",
+        "DATABASE_POSTGRES_PORT",
+        "DATABASE_POSTGRES_DB_NAME",
+    )
     return any(settings.origin(variable) != "default" for variable in variables)
 
 
 def _load(
-    environ: Mapping[str, str], config_dir: Path | None, flags: Mapping[str, Flag], defaults: Mapping[str, str]
+    environ: Mapping[str, str],
+    config_dir: Path | None,
+    flags: Mapping[str, Flag],
+    defaults: Mapping[str, str],
 ) -> Loaded:
     return load_settings(
         environ, config_dir=config_dir, flags=flags, defaults=defaults, defaults_origin="default of dev"
@@ -102,7 +113,9 @@ def _keep_ports(data_dir: Path, process: Process) -> None:
     if engine is None or rest is None:
         return
     health = engine.health_address.rpartition(":")[2]
-    ports = Ports(int(engine.grpc_address.rpartition(":")[2]), int(rest.url.rpartition(":")[2]), int(health or 0))
+    ports = Ports(
+        int(engine.grpc_address.rpartition(":")[2]), int(rest.url.rpartition(":")[2]), int(health or 0)
+    )
     (data_dir / "ports.json").write_bytes(msgspec.json.encode(ports))
 
 
