@@ -22,8 +22,8 @@ from broadaxe.domain.ids import TenantId
 from broadaxe.store import migrate as migrations
 from broadaxe.store.connection import Database
 from broadaxe.store.partitions import Partitions
-from broadaxe.store.tenants import Tenants
-from broadaxe.store.tokens import StoredToken, Tokens
+from broadaxe.store.tenants import Role, Tenants
+from broadaxe.store.tokens import TokenRow, Tokens
 from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
 
@@ -68,10 +68,13 @@ async def seed(settings: Settings) -> TenantId:
     async with _database(settings) as database:
         tenants = Tenants(database)
         tenant_id = TenantId(seed.tenant_id)
-        await tenants.ensure_tenant(tenant_id, seed.tenant_name, seed.tenant_slug)
-        password = await asyncio.to_thread(hash_password, seed.admin_password, SystemIds())
-        user_id = await tenants.ensure_user(seed.admin_email, seed.admin_name, password)
-        await tenants.ensure_member(tenant_id, user_id, "OWNER")
+        if await tenants.get_tenant(tenant_id) is None:
+            await tenants.create_tenant(seed.tenant_name, seed.tenant_slug, tenant_id)
+        user = await tenants.user_by_email(seed.admin_email)
+        if user is None:
+            password = await asyncio.to_thread(hash_password, seed.admin_password, SystemIds())
+            user = await tenants.create_user(seed.admin_email, seed.admin_name, password)
+        await tenants.put_member(tenant_id, user.id, Role.OWNER)
     return tenant_id
 
 
@@ -108,20 +111,21 @@ async def create_token(
     )
     made = issuer.issue(TenantId(tenant_id or settings.seed.tenant_id), life=life)
     async with _database(settings) as database:
-        await Tokens(database).insert(made.tenant_id, made.token_id, name, made.expires_at)
+        row = TokenRow(made.token_id, made.tenant_id, name, made.issued_at, made.expires_at)
+        await Tokens(database).add_token(row)
     return NewToken(made.token_id, made.text, made.expires_at)
 
 
-async def list_tokens(settings: Settings, tenant_id: UUID | None) -> list[StoredToken]:
-    """The tenant's tokens, newest first."""
+async def list_tokens(settings: Settings, tenant_id: UUID | None) -> list[TokenRow]:
+    """The tenant's tokens, oldest first."""
     async with _database(settings) as database:
         return await Tokens(database).list_tokens(TenantId(tenant_id or settings.seed.tenant_id))
 
 
 async def revoke_token(settings: Settings, tenant_id: UUID | None, token_id: UUID) -> bool:
-    """Void a token; False when there is none that still counts."""
+    """Void a token; False when the tenant has none of this id."""
     async with _database(settings) as database:
-        return await Tokens(database).revoke(TenantId(tenant_id or settings.seed.tenant_id), token_id)
+        return await Tokens(database).revoke_token(TenantId(tenant_id or settings.seed.tenant_id), token_id)
 
 
 def check(settings: Settings) -> None:

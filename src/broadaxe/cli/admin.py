@@ -81,8 +81,8 @@ def list_tokens(tenant_id: Tenant = None, config: ConfigDir = None, json_output:
                     "id": str(row.id),
                     "name": row.name,
                     "createdAt": row.created_at.isoformat(),
-                    "expiresAt": row.expires_at.isoformat(),
-                    "revoked": row.revoked,
+                    "expiresAt": row.expires_at.isoformat() if row.expires_at else None,
+                    "revoked": row.revoked_at is not None,
                 }
                 for row in rows
             ]
@@ -95,8 +95,8 @@ def list_tokens(tenant_id: Tenant = None, config: ConfigDir = None, json_output:
                 str(row.id),
                 row.name,
                 row.created_at.isoformat()[:19],
-                row.expires_at.isoformat()[:19],
-                "revoked" if row.revoked else "valid",
+                row.expires_at.isoformat()[:19] if row.expires_at else "never",
+                "revoked" if row.revoked_at else "valid",
             )
             for row in rows
         ],
@@ -111,7 +111,7 @@ def revoke_token(
 ) -> None:
     """Void a token; running servers notice within CACHE_DURATION."""
     if not asyncio.run(admin.revoke_token(settings(config).settings, tenant_id, token_id)):
-        typer.echo(f"broadaxe: no valid token {token_id}", err=True)
+        typer.echo(f"broadaxe: no token {token_id}", err=True)
         raise typer.Exit(1)
     console.print(f"revoked {token_id}")
 

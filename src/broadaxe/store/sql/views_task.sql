@@ -23,7 +23,7 @@ CASE WHEN t.state = 12 AND t.assigned_at IS NULL AND EXISTS (
 CASE WHEN substr(t.metadata, 1, 1) = '\x7b'::bytea AND
           CASE WHEN position('\x5c75'::bytea IN t.metadata) = 0 THEN true
                ELSE regexp_replace(convert_from(t.metadata, 'UTF8'),
-                                   '\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}', '', 'g')
+                                   '\\u[dD][89abAB][[:xdigit:]][[:xdigit:]]\\u[dD][c-fC-F][[:xdigit:]][[:xdigit:]]', '', 'g')
                     !~ '\\u(0000|[dD][89a-fA-F])' END
      THEN convert_from(t.metadata, 'UTF8')::jsonb END
 
