@@ -1,1 +1,1 @@
-"""The REST surface: thin handlers over typed models."""
+"""The HTTP API: thin handlers over typed models. Reads go through `views`, changes through `commands`."""

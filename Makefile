@@ -1,0 +1,50 @@
+# Two commands matter: `make demo` and `make test`. Everything installs into .venv; nothing else is touched.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+.PHONY: demo test check unit bench docs protos wheel clean
+
+$(VENV)/.demo: pyproject.toml
+	@bash scripts/venv.sh "$(PYTHON)" "$(VENV)"
+	@echo "Installing Broadaxe and the official Python SDK into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt
+	@bash scripts/venv.sh "$(PYTHON)" "$(VENV)"
+	@echo "Installing Broadaxe and the test tools into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo  ## an engine, a worker, three workflows and their traces; ARGS=--once ends after the job
+	@$(BIN)/python examples/demo/run.py $(ARGS)
+
+test: check  ## everything
+	$(BIN)/python -m pytest -q tests --ignore=tests/unit --ignore=tests/property $(ARGS)
+
+check: $(VENV)/.dev  ## the gates: format, lint, types, room borders, generated files, unit and property tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/generate.py --check
+	$(BIN)/python -m pytest -q tests/unit tests/property
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest -q tests/unit $(ARGS)
+
+bench: $(VENV)/.dev  ## the table of figures; a few minutes
+	$(BIN)/python -m bench.run $(ARGS)
+
+docs: $(VENV)/.dev  ## write every generated page and module anew
+	$(BIN)/python scripts/generate.py
+
+protos: docs
+
+wheel: $(VENV)/.dev
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) build dist .broadaxe .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,154 @@
+"""The engine part of a process: the core, its gRPC port and its health port."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from broadaxe.app.shared import Shared
+from broadaxe.config.tls import server_tls
+from broadaxe.domain.ids import EngineId
+from broadaxe.engine.context import EngineOptions
+from broadaxe.engine.core import EngineCore
+from broadaxe.grpc_api.observer import TelemetryObserver
+from broadaxe.grpc_api.pipeline import Pipeline
+from broadaxe.grpc_api.rate_limit import RateLimiter
+from broadaxe.grpc_api.servicers.admin import AdminServicer
+from broadaxe.grpc_api.servicers.dispatcher import DispatcherServicer
+from broadaxe.grpc_api.servicers.events import EventsServicer
+from broadaxe.grpc_api.servicers.v1_dispatcher import V1DispatcherServicer
+from broadaxe.grpc_api.servicers.workflows import WorkflowServicer
+from broadaxe.grpc_api.transport_grpcio import BindFailed, GrpcioServer, GrpcioSettings
+from broadaxe.telemetry import names as T
+from broadaxe.telemetry.health import Health, HttpListener
+
+log = logging.getLogger("broadaxe.engine")
+
+
+class EnginePart:
+    """Waits for the lease, then opens the gRPC port: until then another process serves."""
+
+    def __init__(self, shared: Shared) -> None:
+        settings = shared.settings
+        self._shared = shared
+        self.core = EngineCore(
+            shared.ledger,
+            shared.clock,
+            shared.ids,
+            shared.telemetry.tracer,
+            shared.telemetry.metrics,
+            self._options(),
+        )
+        observer = TelemetryObserver(shared.telemetry.tracer, shared.telemetry.metrics)
+        shared.telemetry.metrics.observe(T.METRIC_STREAMS, observer.open_streams)
+        pipeline = Pipeline(
+            shared.verifier, RateLimiter(shared.clock, settings.grpc.rate_limit), observer, shared.clock
+        )
+        servicers = (
+            DispatcherServicer(self.core, shared.clock, shared.version),
+            EventsServicer(self.core),
+            WorkflowServicer(self.core),
+            AdminServicer(self.core),
+            V1DispatcherServicer(),
+        )
+        self._server = GrpcioServer(
+            [method for servicer in servicers for method in servicer.methods()],
+            pipeline,
+            shared.clock,
+            GrpcioSettings(
+                bind_address=settings.grpc.bind_address,
+                port=settings.grpc.port,
+                tls=server_tls(settings),
+                max_message_size=settings.grpc.max_msg_size,
+                stream_window=settings.grpc.static_stream_window_size,
+                reflection=settings.grpc.reflection_enabled,
+            ),
+        )
+        self._health = Health(shared.version)
+        self._health.add_ready("database", lambda: shared.ledger.state.available)
+        self._health.add_ready("scheduling", lambda: self.core.ready)
+        self._health.add_ready("grpc", lambda: self.opened.is_set())
+        self._health_port: HttpListener | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self.opened = asyncio.Event()
+        """The gRPC port takes calls."""
+        self.failure: str | None = None
+        """Why the port could not be opened."""
+
+    def _options(self) -> EngineOptions:
+        settings = self._shared.settings
+        engine = settings.engine
+        return EngineOptions(
+            engine_id=EngineId(self._shared.ids.uuid7()),
+            started_hold=engine.started_commit_delay,
+            fresh=engine.worker_silent_after,
+            dead_after=engine.worker_dead_after,
+            doubt=engine.in_doubt_wait,
+            hold=engine.hold_max_duration,
+            patience=engine.trigger_wait,
+            max_internal_retries=settings.runtime.max_internal_retry_count,
+            queue_limit=engine.queue_max_depth,
+            payload_limit=settings.grpc.max_msg_size,
+            stream_gap=settings.runtime.stream_event_buffer_timeout,
+            propagate=settings.otel.propagate_to_workers,
+            replay_enabled=settings.runtime.replay_enabled,
+            confirmed_until=lambda: _moment(self._shared.telemetry.confirmed_before()),
+        )
+
+    async def start(self) -> None:
+        """Open the health port and begin to try for the lease."""
+        runtime = self._shared.settings.runtime
+        if runtime.healthcheck:
+            listener = HttpListener(
+                runtime.healthcheck_bind_address, runtime.healthcheck_port, self._health.routes()
+            )
+            await listener.start()
+            self._health_port = listener
+        self.core.start()
+
+    def open_when_ready(self, give_up: Callable[[], None]) -> None:
+        """Open the gRPC port once this process owns the scheduling; `give_up` when it cannot be opened."""
+
+        async def opening() -> None:
+            await self.core.until_ready()
+            try:
+                await self._server.start()
+            except BindFailed as error:
+                self.failure = str(error)
+                give_up()
+                return
+            self.opened.set()
+            log.info("gRPC listens on %s", self.grpc_address)
+
+        self._opening = asyncio.create_task(opening(), name="open-grpc")
+
+    @property
+    def grpc_address(self) -> str:
+        """Where the gRPC port is."""
+        return _address(self._shared.settings.grpc.bind_address, self._server.port)
+
+    @property
+    def health_address(self) -> str:
+        """Where the health port is; empty when it is off."""
+        if self._health_port is None:
+            return ""
+        return _address(self._shared.settings.runtime.healthcheck_bind_address, self._health_port.port)
+
+    async def stop(self) -> None:
+        """Drain, end the streams, finish what is in flight, hand the lease on."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
+        await self.core.drain()
+        await self._server.stop(self._shared.settings.grpc.shutdown_timeout)
+        await self.core.stop()
+        if self._health_port is not None:
+            await self._health_port.stop()
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _moment(nanoseconds: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=nanoseconds // 1000)

@@ -1,0 +1,125 @@
+"""The API part of a process: REST over the read side; changes go to the engine here or over gRPC."""
+
+import json
+from collections.abc import Sequence
+from uuid import UUID
+
+from broadaxe.app.engine import EnginePart
+from broadaxe.app.shared import Shared
+from broadaxe.clock import Clock
+from broadaxe.config.tls import client_tls
+from broadaxe.domain.ids import TenantId, WorkerId
+from broadaxe.engine.api import Origin, Trigger
+from broadaxe.grpc_api.client import EngineClient
+from broadaxe.rest_api.app import build_app
+from broadaxe.rest_api.commands import Commands, EngineCommands
+from broadaxe.rest_api.options import RestOptions
+from broadaxe.rest_api.server import RestServer
+from broadaxe.store.ledger import Message, MessageKind
+from broadaxe.store.postgres_ledger import PostgresLedger
+from broadaxe.store.postgres_reads import PostgresReads
+from broadaxe.views.store_views import StoreViews
+
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
+TOKEN_REUSE = 60.0
+"""Seconds for which one internal token serves; it lives longer."""
+
+
+class RemoteCommands:
+    """Changes from the API process: over gRPC, and by a message for what has no method there."""
+
+    def __init__(self, client: EngineClient, ledger: PostgresLedger) -> None:
+        self._client = client
+        self._ledger = ledger
+
+    async def trigger(self, tenant_id: TenantId, trigger: Trigger, origin: Origin) -> UUID:
+        """Start a run."""
+        return await self._client.trigger(tenant_id, trigger, origin)
+
+    async def cancel(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> list[UUID]:
+        """Cancel."""
+        return await self._client.cancel(tenant_id, ids, origin)
+
+    async def replay(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> list[UUID]:
+        """Run again."""
+        return await self._client.replay(tenant_id, ids, origin)
+
+    async def pause_worker(self, tenant_id: TenantId, worker_id: UUID, paused: bool) -> bool:
+        """Write the row, then tell the engine to read it."""
+        if not await self._ledger.set_paused(tenant_id, WorkerId(worker_id), paused):
+            return False
+        body = json.dumps({"worker_id": str(worker_id)}).encode()
+        await self._ledger.post([Message(tenant_id, MessageKind.WORKER_CHANGED, body)])
+        return True
+
+
+class InternalTokens:
+    """Short-lived tokens for the engine, one a tenant, made anew before they expire."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._issuer = shared.issuer
+        self._clock: Clock = shared.clock
+        self._made: dict[TenantId, tuple[float, str]] = {}
+
+    def __call__(self, tenant_id: TenantId) -> str:
+        """A token for this tenant."""
+        now = self._clock.monotonic()
+        made = self._made.get(tenant_id)
+        if made is not None and now - made[0] < TOKEN_REUSE:
+            return made[1]
+        if len(self._made) > 10_000:
+            self._made.clear()
+        token = self._issuer.issue_internal(tenant_id).text
+        self._made[tenant_id] = (now, token)
+        return token
+
+
+class RestPart:
+    """The REST port."""
+
+    def __init__(self, shared: Shared, engine: EnginePart | None) -> None:
+        settings = shared.settings
+        self._shared = shared
+        self._client: EngineClient | None = None
+        views = StoreViews(
+            PostgresReads(shared.database),
+            shared.clock,
+            inactive_after=settings.engine.worker_silent_after,
+            payload_limit=settings.grpc.max_msg_size,
+        )
+        app = build_app(
+            views,
+            self._commands(engine),
+            shared.verifier,
+            shared.clock,
+            shared.telemetry.tracer,
+            shared.telemetry.metrics,
+            lambda: shared.ledger.state.available,
+            RestOptions(version=shared.version, allowed_origins=settings.api.allowed_origins),
+        )
+        self._server = RestServer(app, settings.runtime.bind_address, settings.runtime.port)
+
+    def _commands(self, engine: EnginePart | None) -> Commands:
+        if engine is not None:
+            return EngineCommands(engine.core, self._shared.ledger)
+        settings = self._shared.settings
+        address = settings.internal_client.broadcast_address or settings.grpc.broadcast_address
+        self._client = EngineClient(address, client_tls(settings), InternalTokens(self._shared))
+        return RemoteCommands(self._client, self._shared.ledger)
+
+    async def start(self) -> None:
+        """Listen."""
+        await self._server.start()
+
+    @property
+    def url(self) -> str:
+        """Where this process can be reached from this machine."""
+        host = self._shared.settings.runtime.bind_address
+        host = LOOPBACK.get(host, f"[{host}]" if ":" in host else host)
+        return f"http://{host}:{self._server.port}"
+
+    async def stop(self) -> None:
+        """Let open requests end, then close."""
+        await self._server.stop()
+        if self._client is not None:
+            await self._client.close()

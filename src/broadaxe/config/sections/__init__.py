@@ -1,0 +1,1 @@
+"""The sections of settings: one class each, one field a setting."""

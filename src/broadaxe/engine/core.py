@@ -1,0 +1,311 @@
+"""The engine: builds its parts and passes calls on to them. Implements `engine.api.Engine`."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from broadaxe.clock import Clock, Ids
+from broadaxe.domain.ids import TenantId, WorkerId
+from broadaxe.domain.task import TaskFilter
+from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
+from broadaxe.engine.api import NewWorker, Origin, RunDetails, RunEvent, Trigger, WorkerEvent
+from broadaxe.engine.background import Background
+from broadaxe.engine.context import EngineContext, EngineOptions, Meter
+from broadaxe.engine.dispatch.desk import WorkerDesk
+from broadaxe.engine.dispatch.dispatcher import Dispatcher
+from broadaxe.engine.dispatch.results import RunResults, Subscription
+from broadaxe.engine.dispatch.run_events import RunEvents
+from broadaxe.engine.dispatch.sessions import Session
+from broadaxe.engine.gate import Gate
+from broadaxe.engine.gauges import Gauges
+from broadaxe.engine.ingest.catalog import Catalog
+from broadaxe.engine.ingest.operations import Operations
+from broadaxe.engine.ingest.registration import Registration
+from broadaxe.engine.ingest.reports import Reports
+from broadaxe.engine.ingest.trigger import Triggers
+from broadaxe.engine.scheduler.lifecycle import Lifecycle
+from broadaxe.engine.scheduler.memory import Memory
+from broadaxe.engine.scheduler.scheduler import Scheduler
+from broadaxe.engine.scheduler.timers import Timers
+from broadaxe.engine.services.heartbeats import Heartbeats
+from broadaxe.engine.services.liveness import Liveness
+from broadaxe.engine.services.maintenance import Chore, Maintenance
+from broadaxe.engine.services.ownership import Ownership
+from broadaxe.engine.services.sweep import Sweep
+from broadaxe.engine.services.timers_service import TimersService
+from broadaxe.engine.tally import Tally
+from broadaxe.engine.tracing import RunTraces
+from broadaxe.store.ledger import Ledger
+from broadaxe.telemetry.tracer import Tracer
+
+
+class EngineCore:
+    """One engine process. `start`, then serve; `drain`, stop the surfaces, `stop`."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        ids: Ids,
+        tracer: Tracer,
+        meter: Meter,
+        options: EngineOptions,
+        chores: tuple[Chore, ...] = (),
+    ) -> None:
+        context = EngineContext(ledger, clock, ids, tracer, meter, options)
+        self._clock = clock
+        self.timers = Timers(clock)
+        self.memory = Memory()
+        self._gate = Gate(self.timers, options.hold)
+        self._background = Background()
+        self._tally = Tally(meter)
+        self._traces = RunTraces(context)
+        self._catalog = Catalog(context)
+        self._scheduler = Scheduler(context, self.memory, self._tally)
+        self._dispatcher = Dispatcher(
+            context, self.memory, self._scheduler, self._traces, self._tally, self._background
+        )
+        self._results = RunResults(context, self.memory, self._catalog, self._traces, self._background)
+        self._events = RunEvents(context, self._gate, self.memory, self.timers)
+        self._lifecycle = Lifecycle(
+            context,
+            self._gate,
+            self.memory,
+            self.timers,
+            self._scheduler,
+            self._dispatcher,
+            self._traces,
+            self._tally,
+            self._background,
+            (self._results, self._events),
+        )
+        writes = self._lifecycle.writes
+        self._liveness = Liveness(context, self._gate, self.memory, self.timers, writes)
+        self._desk = WorkerDesk(
+            context,
+            self._gate,
+            self.memory,
+            self._scheduler,
+            self._dispatcher,
+            self._liveness,
+            self._background,
+        )
+        self._registration = Registration(context, self._gate, self._catalog)
+        self._triggers = Triggers(
+            context, self._gate, self.memory, self._catalog, self._scheduler, self._lifecycle, self._tally
+        )
+        self._reports = Reports(context, self._gate, self.memory, writes, self._tally)
+        self.ownership = Ownership(
+            context,
+            self._gate,
+            self.memory,
+            self._catalog,
+            self._lifecycle,
+            self._liveness,
+            self._traces,
+            self,
+        )
+        self._operations = Operations(context, self._gate, self.memory, self._catalog, writes)
+        self.timers_service = TimersService(clock, self.timers)
+        self.heartbeats = Heartbeats(context, self._gate, self.memory, self.timers)
+        self.maintenance = Maintenance(self._gate, self.timers, options.maintenance_every, chores)
+        self.sweep = Sweep(
+            context,
+            self._gate,
+            self.timers,
+            self._catalog,
+            self._desk,
+            self._operations,
+            self._tally,
+            self.ownership.lost,
+        )
+        Gauges(meter, clock, self.memory, self._streams, self._epoch)
+
+    @property
+    def ready(self) -> bool:
+        """Whether this process owns the scheduling and takes work."""
+        return self._gate.open and not self._gate.draining
+
+    def start(self) -> None:
+        """Begin: timers run, and the lease is tried for. Use `until_ready` to wait for it."""
+        self.timers_service.start()
+        self.ownership.start()
+        self.heartbeats.start()
+        self.maintenance.start()
+        self.sweep.start()
+
+    async def until_ready(self) -> None:
+        """Wait until this process owns the scheduling and its memory is whole."""
+        await self._gate.wait()
+
+    async def drain(self) -> None:
+        """Stop taking new work: triggers and listeners are told to try again, every stream ends cleanly, what
+        was not sent goes back to its queue. Events are still taken until `stop`."""
+        self._gate.draining = True
+        self._scheduler.stopped = True
+        await self._triggers.settle()
+        self._desk.end_sessions()
+        self._results.close()
+        self._events.close()
+        await self._lifecycle.writes.settle()
+
+    async def stop(self) -> None:
+        """Finish what is in flight and give the lease back. The surfaces are stopped before."""
+        self._gate.draining = True
+        self._scheduler.stopped = True
+        self._gate.give_up()
+        await self.maintenance.stop()
+        await self.sweep.stop()
+        await self.heartbeats.stop()
+        await self._lifecycle.writes.settle()
+        await self._background.settle()
+        self._gate.set_closed()
+        await self.ownership.stop()
+        await self.timers_service.stop()
+        self.flush_metrics()
+        self.timers.clear()
+
+    def health(self) -> dict[str, bool]:
+        """Whether each service does its work."""
+        return {
+            "ownership": self.ownership.healthy(),
+            "timers": self.timers_service.healthy(),
+            "sweep": self.sweep.healthy(),
+            "heartbeats": self.heartbeats.healthy(),
+            "maintenance": self.maintenance.healthy(),
+        }
+
+    def flush_metrics(self) -> None:
+        """Hand what was counted to the instruments."""
+        self._tally.flush()
+
+    def _streams(self) -> dict[str, int]:
+        return {"run_results": len(self._results), "run_events": len(self._events)}
+
+    def _epoch(self) -> tuple[int, int] | None:
+        lease = self.ownership.lease
+        return None if lease is None else (lease.partition, lease.epoch)
+
+    # -- Owner ------------------------------------------------------------------------------------------
+
+    def gained(self) -> None:
+        """Memory is whole: answer who waited."""
+        self._results.recheck()
+
+    def dropped(self) -> None:
+        """The lease is gone: forget everything, end every session."""
+        sessions = [session for worker in self.memory.workers.values() for session in worker.sessions]
+        for live in list(self.memory.tasks.values()):
+            self.timers.cancel(live.timer)
+            self._lifecycle.writes.drop(live)
+        for worker in self.memory.workers.values():
+            self.timers.cancel(worker.dead_timer)
+        self._scheduler.clear()
+        self.memory.clear()
+        self._results.forget()
+        self._events.close()
+        for session in sessions:
+            session.end()
+
+    # -- the API ----------------------------------------------------------------------------------------
+
+    async def put_workflow(
+        self, tenant_id: TenantId, definition: WorkflowDefinition, origin: Origin
+    ) -> WorkflowVersion:
+        """See `Engine.put_workflow`."""
+        return await self._registration.put_workflow(tenant_id, definition)
+
+    async def trigger(self, tenant_id: TenantId, trigger: Trigger, origin: Origin) -> UUID:
+        """See `Engine.trigger`."""
+        return await self._triggers.one(tenant_id, trigger, origin)
+
+    async def trigger_many(
+        self, tenant_id: TenantId, triggers: Sequence[Trigger], origin: Origin
+    ) -> list[UUID]:
+        """See `Engine.trigger_many`."""
+        return await self._triggers.many(tenant_id, triggers, origin)
+
+    async def register_worker(self, tenant_id: TenantId, worker: NewWorker) -> WorkerId:
+        """See `Engine.register_worker`."""
+        return await self._desk.register(tenant_id, worker)
+
+    async def open_session(self, tenant_id: TenantId, worker_id: UUID) -> Session:
+        """See `Engine.open_session`."""
+        return await self._desk.open_session(tenant_id, worker_id)
+
+    async def heartbeat(self, tenant_id: TenantId, worker_id: UUID) -> None:
+        """See `Engine.heartbeat`."""
+        await self._desk.heartbeat(tenant_id, worker_id)
+
+    async def unsubscribe(self, tenant_id: TenantId, worker_id: UUID) -> None:
+        """See `Engine.unsubscribe`."""
+        await self._desk.unsubscribe(tenant_id, worker_id)
+
+    async def upsert_labels(
+        self, tenant_id: TenantId, worker_id: UUID, labels: dict[str, LabelValue]
+    ) -> None:
+        """See `Engine.upsert_labels`."""
+        await self._desk.upsert_labels(tenant_id, worker_id, labels)
+
+    async def worker_changed(self, tenant_id: TenantId, worker_id: UUID) -> None:
+        """See `Engine.worker_changed`."""
+        await self._desk.changed(tenant_id, worker_id)
+
+    async def worker_event(self, tenant_id: TenantId, event: WorkerEvent, origin: Origin) -> None:
+        """See `Engine.worker_event`."""
+        await self._reports.event(tenant_id, event, origin)
+
+    async def refresh_timeout(self, tenant_id: TenantId, task_id: UUID, seconds: float) -> datetime:
+        """See `Engine.refresh_timeout`."""
+        return await self._reports.refresh_timeout(tenant_id, task_id, seconds)
+
+    async def release_slot(self, tenant_id: TenantId, task_id: UUID) -> None:
+        """See `Engine.release_slot`."""
+        await self._reports.release_slot(tenant_id, task_id)
+
+    def subscribe_runs(self, tenant_id: TenantId, origin: Origin) -> Subscription:
+        """See `Engine.subscribe_runs`."""
+        return self._results.subscribe(tenant_id)
+
+    async def watch_run(self, tenant_id: TenantId, run_id: UUID) -> AsyncIterator[RunEvent]:
+        """See `Engine.watch_run`."""
+        return await self._events.watch_run(tenant_id, run_id)
+
+    async def watch_metadata(self, tenant_id: TenantId, key: str, value: str) -> AsyncIterator[RunEvent]:
+        """See `Engine.watch_metadata`."""
+        return await self._events.watch_metadata(tenant_id, key, value)
+
+    async def put_stream_event(
+        self, tenant_id: TenantId, task_id: UUID, at: datetime, chunk: bytes, index: int | None
+    ) -> None:
+        """See `Engine.put_stream_event`."""
+        await self._events.put_stream_event(tenant_id, task_id, at, chunk, index)
+
+    async def put_log(
+        self,
+        tenant_id: TenantId,
+        task_id: UUID,
+        at: datetime,
+        level: str | None,
+        message: str,
+        metadata: bytes,
+        attempt: int | None,
+    ) -> None:
+        """See `Engine.put_log`."""
+        await self._operations.put_log(tenant_id, task_id, at, level, message, metadata, attempt)
+
+    async def run_details(self, tenant_id: TenantId, run_or_task_id: UUID) -> RunDetails:
+        """See `Engine.run_details`."""
+        return await self._operations.run_details(tenant_id, run_or_task_id)
+
+    async def cancel(
+        self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, origin: Origin
+    ) -> list[UUID]:
+        """See `Engine.cancel`."""
+        return await self._operations.cancel(tenant_id, ids, where, origin)
+
+    async def replay(
+        self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, origin: Origin
+    ) -> list[UUID]:
+        """See `Engine.replay`."""
+        return await self._operations.replay(tenant_id, ids, where, origin)

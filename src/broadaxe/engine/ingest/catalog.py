@@ -1,0 +1,93 @@
+"""The workflows as the engine needs them: cached by name and version, what follows worked out once."""
+
+from collections import OrderedDict
+from uuid import UUID
+
+from broadaxe.domain.features import missing_feature
+from broadaxe.domain.ids import TenantId, VersionId
+from broadaxe.domain.task import StepPolicy
+from broadaxe.domain.workflow import StepDefinition, WorkflowVersion
+from broadaxe.engine.context import EngineContext
+from broadaxe.engine.scheduler.live import Need, StepPlan
+
+_VERSIONS = 4_096
+_NAMES = 4_096
+
+
+class Catalog:
+    """Plans by version (they never change) and newest versions by name (forgotten when told so)."""
+
+    def __init__(self, context: EngineContext) -> None:
+        self._ledger = context.ledger
+        self._max_internal_retries = context.options.max_internal_retries
+        self._plans: OrderedDict[UUID, StepPlan] = OrderedDict()
+        self._newest: OrderedDict[tuple[TenantId, str], StepPlan] = OrderedDict()
+
+    def known(self, tenant_id: TenantId, name: str) -> StepPlan | None:
+        """The newest version if it is in memory."""
+        return self._newest.get((tenant_id, name))
+
+    async def newest(self, tenant_id: TenantId, name: str) -> StepPlan | None:
+        """The newest version of a workflow, None when there is none."""
+        plan = self._newest.get((tenant_id, name))
+        if plan is not None:
+            return plan
+        version = await self._ledger.latest_version(tenant_id, name)
+        return self.learn(version) if version is not None else None
+
+    async def version(self, tenant_id: TenantId, version_id: VersionId) -> StepPlan | None:
+        """A version, old ones too."""
+        plan = self._plans.get(version_id)
+        if plan is not None and plan.version.tenant_id == tenant_id:
+            return plan
+        version = await self._ledger.get_version(tenant_id, version_id)
+        return self._plan(version) if version is not None else None
+
+    def learn(self, version: WorkflowVersion) -> StepPlan:
+        """A version that is the newest of its workflow."""
+        plan = self._plan(version)
+        self._newest[(version.tenant_id, version.definition.name)] = plan
+        if len(self._newest) > _NAMES:
+            self._newest.popitem(last=False)
+        return plan
+
+    def forget(self, tenant_id: TenantId, name: str) -> None:
+        """Somebody registered it elsewhere."""
+        self._newest.pop((tenant_id, name), None)
+
+    def forget_names(self) -> None:
+        """Another process may have registered anything."""
+        self._newest.clear()
+
+    def _plan(self, version: WorkflowVersion) -> StepPlan:
+        plan = self._plans.get(version.version_id)
+        if plan is None:
+            plan = plan_version(version, self._max_internal_retries)
+            self._plans[version.version_id] = plan
+            if len(self._plans) > _VERSIONS:
+                self._plans.popitem(last=False)
+        return plan
+
+
+def plan_version(version: WorkflowVersion, max_internal_retries: int) -> StepPlan:
+    """What follows from a version of a workflow of one task."""
+    definition = version.definition
+    step = definition.steps[0]
+    need = Need(
+        slots=tuple(sorted(step.slots.items())),
+        labels=step.labels if definition.sticky is None else (),
+        sticky=definition.sticky,
+    )
+    return StepPlan(version, step, step_policy(step, max_internal_retries), need, missing_feature(definition))
+
+
+def step_policy(step: StepDefinition, max_internal_retries: int) -> StepPolicy:
+    """The rules that decide about a step's tasks."""
+    return StepPolicy(
+        retries=step.retries,
+        backoff_factor=step.backoff_factor,
+        backoff_max=step.backoff_max,
+        timeout=step.timeout,
+        schedule_timeout=step.schedule_timeout,
+        max_internal_retries=max_internal_retries,
+    )

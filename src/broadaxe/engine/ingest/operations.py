@@ -1,0 +1,153 @@
+"""What people and programs ask about runs that exist: details, cancel, replay, log lines."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from broadaxe.domain.errors import FailedPrecondition, InvalidArgument, NotFound
+from broadaxe.domain.ids import TenantId
+from broadaxe.domain.naming import run_state
+from broadaxe.domain.payloads import require_object
+from broadaxe.domain.task import CancelRequested, Replayed, TaskFilter
+from broadaxe.engine.api import Origin, RunDetails, TaskDetail
+from broadaxe.engine.context import EngineContext
+from broadaxe.engine.gate import Gate
+from broadaxe.engine.ingest.catalog import Catalog
+from broadaxe.engine.ingest.planning import need_of
+from broadaxe.engine.scheduler.live import LiveTask
+from broadaxe.engine.scheduler.memory import Memory
+from broadaxe.engine.scheduler.writes import TaskWrites
+from broadaxe.engine.tracing import run_context, sampled
+from broadaxe.store.ledger import LogLine, StoredTask
+
+_PAGE = 500
+_LOG_LIMIT = 10_000
+_LEVELS = frozenset({"DEBUG", "INFO", "WARN", "ERROR"})
+
+
+class Operations:
+    """Serves them from memory where it holds the task, else from rows."""
+
+    def __init__(
+        self, context: EngineContext, gate: Gate, memory: Memory, catalog: Catalog, writes: TaskWrites
+    ) -> None:
+        self._ledger = context.ledger
+        self._options = context.options
+        self._gate = gate
+        self._memory = memory
+        self._catalog = catalog
+        self._writes = writes
+
+    async def run_details(self, tenant_id: TenantId, run_or_task_id: UUID) -> RunDetails:
+        """The run as it is now. NotFound."""
+        stored = await self._ledger.get_tasks(tenant_id, [run_or_task_id])
+        if not stored:
+            raise NotFound(f"run {run_or_task_id} not found")
+        facts = stored[0].facts
+        done = all(item.status.state.final for item in stored)
+        tasks: list[TaskDetail] = []
+        for item in stored:
+            status = item.status
+            plan = await self._catalog.version(tenant_id, item.facts.version_id)
+            name = plan.step.name if plan is not None else ""
+            output = status.output if done else None
+            error = status.error if done else None
+            tasks.append(TaskDetail(item.facts.id, name, status.state, output, error))
+        state = run_state(item.status.state for item in stored)
+        return RunDetails(facts.run_id, facts.input, facts.metadata, state, done, tuple(tasks))
+
+    async def cancel(
+        self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, origin: Origin
+    ) -> list[UUID]:
+        """Cancel what is not final; the ids that were. Returns after the commits."""
+        await self._gate.wait(admit_draining=True)
+        limit = self._options.cancel_limit
+        wanted = await self._wanted(tenant_id, ids, where, limit, final=False)
+        lives = [live for live in (self._memory.task(tenant_id, one) for one in wanted) if live is not None]
+        if len(lives) == 1 and sampled(lives[0].facts):
+            origin.parent = run_context(lives[0].facts)
+        futures = [
+            self._writes.submit(live, CancelRequested(reason="Cancelled by request")) for live in lives
+        ]
+        if futures:
+            await asyncio.wait(futures)
+        # One refused write is an error, but only after all had their turn.
+        return [live.id for live, future in zip(lives, futures, strict=True) if future.result() is not None]
+
+    async def replay(
+        self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, origin: Origin
+    ) -> list[UUID]:
+        """Run final tasks again; the ids that do. Others are left out."""
+        if not self._options.replay_enabled:
+            raise FailedPrecondition("replay is switched off")
+        await self._gate.wait()
+        wanted = await self._wanted(tenant_id, ids, where, self._options.replay_limit, final=True)
+        lives: list[LiveTask] = []
+        for at in range(0, len(wanted), _PAGE):
+            for stored in await self._ledger.get_tasks(tenant_id, wanted[at : at + _PAGE]):
+                live = await self._revive(stored)
+                if live is not None:
+                    lives.append(live)
+        if len(lives) == 1 and sampled(lives[0].facts):
+            origin.parent = run_context(lives[0].facts)
+        futures = [self._writes.submit(live, Replayed()) for live in lives]
+        if futures:
+            await asyncio.wait(futures)
+        return [live.id for live, future in zip(lives, futures, strict=True) if future.result() is not None]
+
+    async def put_log(
+        self,
+        tenant_id: TenantId,
+        task_id: UUID,
+        at: datetime,
+        level: str | None,
+        message: str,
+        metadata: bytes,
+        attempt: int | None,
+    ) -> None:
+        """Store a log line. NotFound for an unknown task, InvalidArgument for a bad line."""
+        if not 1 <= len(message) <= _LOG_LIMIT or "\x00" in message:
+            raise InvalidArgument(f"message: must have 1 to {_LOG_LIMIT} characters, without U+0000")
+        kind = (level or "INFO").upper()
+        if kind not in _LEVELS:
+            raise InvalidArgument(f"level: must be one of {', '.join(sorted(_LEVELS))}")
+        if metadata:
+            require_object("metadata", metadata)
+        await self._gate.wait(admit_draining=True)
+        live = self._memory.task(tenant_id, task_id)
+        if live is not None:
+            facts, current = live.facts, live.status.attempt
+        else:
+            stored = await self._ledger.get_task(tenant_id, task_id)
+            if stored is None:
+                raise NotFound(f"task {task_id} not found")
+            facts, current = stored.facts, stored.status.attempt
+        line = LogLine(
+            tenant_id, facts.id, current if attempt is None else attempt, at, kind, message, metadata or b"{}"
+        )
+        await asyncio.shield(self._ledger.add_log_lines([line]))
+
+    async def _wanted(
+        self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, limit: int, final: bool
+    ) -> list[UUID]:
+        if where is not None and ids:
+            raise InvalidArgument("give either external_ids or filter, not both")
+        if len(ids) > limit:
+            raise InvalidArgument(f"external_ids: at most {limit}")
+        if where is None:
+            return list(dict.fromkeys(ids))
+        found = await self._ledger.find_tasks(tenant_id, where, limit)
+        return [task_id for task_id, state in found if state.final is final]
+
+    async def _revive(self, stored: StoredTask) -> LiveTask | None:
+        """A final task as a live one; it enters memory when its replay is committed."""
+        facts = stored.facts
+        if not stored.status.state.final or self._memory.task(facts.tenant_id, facts.id) is not None:
+            return None
+        plan = await self._catalog.version(facts.tenant_id, facts.version_id)
+        if plan is None:
+            return None
+        return LiveTask(
+            facts, stored.status, plan, need_of(plan, facts), self._memory.next_order(), facts.input
+        )

@@ -1,0 +1,242 @@
+"""Starting runs: checked, planned, born assigned where a slot is free, committed, then sent."""
+
+import asyncio
+from asyncio import Future
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID
+
+from broadaxe.domain.errors import (
+    BroadaxeError,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+    Unimplemented,
+)
+from broadaxe.domain.ids import TenantId
+from broadaxe.domain.task import Assigned, TaskStatus
+from broadaxe.domain.transitions import decide
+from broadaxe.engine.api import Origin, Trigger
+from broadaxe.engine.context import EngineContext
+from broadaxe.engine.gate import Gate
+from broadaxe.engine.ingest.catalog import Catalog
+from broadaxe.engine.ingest.planning import Parent, Planner, check, claim_of, need_of, waiting_status
+from broadaxe.engine.scheduler.lifecycle import Lifecycle
+from broadaxe.engine.scheduler.live import LiveTask, StepPlan
+from broadaxe.engine.scheduler.memory import Memory
+from broadaxe.engine.scheduler.scheduler import Scheduler
+from broadaxe.engine.scheduler.workers import Worker
+from broadaxe.engine.tally import Tally
+from broadaxe.engine.tracing import run_context, sampled
+from broadaxe.store.ledger import Fenced, NewTask
+
+
+class Coming:
+    """A task whose creation is being committed."""
+
+    __slots__ = ("generation", "live", "worker")
+
+    def __init__(self, live: LiveTask, worker: Worker | None, generation: int) -> None:
+        self.live = live
+        self.worker = worker
+        self.generation = generation
+
+
+class Triggers:
+    """Creates tasks."""
+
+    def __init__(
+        self,
+        context: EngineContext,
+        gate: Gate,
+        memory: Memory,
+        catalog: Catalog,
+        scheduler: Scheduler,
+        lifecycle: Lifecycle,
+        tally: Tally,
+    ) -> None:
+        self._ledger = context.ledger
+        self._clock = context.clock
+        self._options = context.options
+        self._gate = gate
+        self._memory = memory
+        self._catalog = catalog
+        self._scheduler = scheduler
+        self._lifecycle = lifecycle
+        self._tally = tally
+        self._planner = Planner(context)
+        self._in_flight = 0
+        self._idle: list[Future[None]] = []
+
+    async def one(self, tenant_id: TenantId, trigger: Trigger, origin: Origin) -> UUID:
+        """Start a run; its id, or that of the run which already holds its child key."""
+        self._gate.require()
+        check(trigger, self._options)
+        plan = self._catalog.known(tenant_id, trigger.workflow)
+        if plan is None:
+            plan = await self._plan(tenant_id, trigger.workflow)
+        _require_runnable(plan)
+        parent = await self._parent(tenant_id, trigger) if trigger.parent_task_id is not None else None
+        ids = await self._create(tenant_id, [(trigger, plan, parent)], origin)
+        return ids[0]
+
+    async def many(self, tenant_id: TenantId, triggers: Sequence[Trigger], origin: Origin) -> list[UUID]:
+        """Start runs in one commit; one wrong item refuses all, naming its index."""
+        self._gate.require()
+        if len(triggers) > self._options.bulk_limit:
+            raise InvalidArgument(f"workflows: at most {self._options.bulk_limit} in one call")
+        items: list[tuple[Trigger, StepPlan, Parent | None]] = []
+        for index, trigger in enumerate(triggers):
+            try:
+                check(trigger, self._options)
+                plan = await self._plan(tenant_id, trigger.workflow)
+                _require_runnable(plan)
+                parent = await self._parent(tenant_id, trigger) if trigger.parent_task_id else None
+            except (InvalidArgument, NotFound, Unimplemented) as error:
+                raise type(error)(f"item {index}: {error.message}") from error
+            items.append((trigger, plan, parent))
+        return await self._create(tenant_id, items, origin) if items else []
+
+    async def settle(self) -> None:
+        """Wait until no creation is in flight."""
+        while self._in_flight:
+            waiter: Future[None] = asyncio.get_running_loop().create_future()
+            self._idle.append(waiter)
+            await waiter
+
+    async def _plan(self, tenant_id: TenantId, name: str) -> StepPlan:
+        plan = await self._catalog.newest(tenant_id, name)
+        if plan is None:
+            raise NotFound(f"workflow not found: {name}")
+        return plan
+
+    async def _parent(self, tenant_id: TenantId, trigger: Trigger) -> Parent:
+        assert trigger.parent_task_id is not None
+        live = self._memory.task(tenant_id, trigger.parent_task_id)
+        if live is not None:
+            return Parent(live.facts, live.status.attempt)
+        stored = await self._ledger.get_task(tenant_id, trigger.parent_task_id)
+        if stored is None:
+            raise InvalidArgument(f"parent_task_run_external_id: task {trigger.parent_task_id} not found")
+        return Parent(stored.facts, stored.status.attempt)
+
+    async def _create(
+        self, tenant_id: TenantId, items: list[tuple[Trigger, StepPlan, Parent | None]], origin: Origin
+    ) -> list[UUID]:
+        self._gate.require()
+        self._require_room(tenant_id, items)
+        coming: list[Coming] = []
+        tasks: list[NewTask] = []
+        for trigger, plan, parent in items:
+            one, task = self._prepare(tenant_id, trigger, plan, parent, origin)
+            coming.append(one)
+            tasks.append(task)
+        answer: Future[list[UUID]] = asyncio.get_running_loop().create_future()
+        self._in_flight += 1
+        try:
+            future = self._ledger.create_tasks(tasks, patience=self._options.patience)
+        except BroadaxeError as error:
+            future = asyncio.get_running_loop().create_future()
+            future.set_exception(error)
+        future.add_done_callback(partial(self._created, tenant_id, coming, answer))
+        self._lifecycle.writes.ride()
+        return await answer
+
+    def _require_room(
+        self, tenant_id: TenantId, items: list[tuple[Trigger, StepPlan, Parent | None]]
+    ) -> None:
+        action = items[0][1].step.action
+        queue = self._memory.queues.get((tenant_id, action))
+        if queue is not None and queue.size + queue.arriving + len(items) > self._options.queue_limit:
+            raise ResourceExhausted(f"queue {action} holds {queue.size} tasks; its limit is reached")
+
+    def _prepare(
+        self, tenant_id: TenantId, trigger: Trigger, plan: StepPlan, parent: Parent | None, origin: Origin
+    ) -> tuple[Coming, NewTask]:
+        now = self._clock.now()
+        facts = self._planner.facts(tenant_id, trigger, plan, parent, origin, now)
+        status: TaskStatus = waiting_status(now)
+        need = need_of(plan, facts)
+        worker = self._scheduler.reserve(tenant_id, plan.step.action, need, facts.id)
+        if worker is not None:
+            decision = decide(status, plan.policy, Assigned(worker.row.id), now)
+            assert decision is not None
+            status = decision.status
+        else:
+            self._memory.queue(tenant_id, plan.step.action).arriving += 1
+        live = LiveTask(facts, status, plan, need, self._memory.next_order(), facts.input)
+        trace = run_context(facts) if sampled(facts) else None
+        if trace is not None:
+            origin.parent = trace
+        coming = Coming(live, worker, self._gate.generation)
+        return coming, NewTask(facts, status, claim_of(trigger), trace)
+
+    def _created(
+        self,
+        tenant_id: TenantId,
+        coming: list[Coming],
+        answer: "Future[list[UUID]]",
+        future: "Future[list[UUID]]",
+    ) -> None:
+        self._in_flight -= 1
+        if not self._in_flight:
+            waiters, self._idle = self._idle, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+        error = Unavailable("the write was cut off") if future.cancelled() else future.exception()
+        if error is not None:
+            for one in coming:
+                self._withdraw(one)
+            if isinstance(error, Fenced):
+                self._lifecycle.on_fenced()
+            if not answer.done():
+                answer.set_exception(error)
+            return
+        ids = future.result()
+        born = 0
+        for one, run_id in zip(coming, ids, strict=True):
+            if run_id == one.live.facts.run_id:
+                born += 1
+                self._enter(one)
+            else:
+                self._withdraw(one)
+        if born:
+            self._tally.created(tenant_id, born)
+        if not answer.done():
+            answer.set_result(ids)
+
+    def _enter(self, one: Coming) -> None:
+        """The task is committed: it enters memory. If the lease changed meanwhile, the rows that were read
+        at the take-over include it."""
+        if not self._current(one):
+            return
+        live = one.live
+        if one.worker is None:
+            self._arrived(live)
+            live.drop_input(self._options.kept_input)
+        queue = self._memory.queues.get(live.queue_key)
+        self._lifecycle.born(live, one.worker, queue.size if queue is not None else 0)
+
+    def _withdraw(self, one: Coming) -> None:
+        if not self._current(one):
+            return
+        if one.worker is not None:
+            self._scheduler.release(one.worker, one.live.id)
+        else:
+            self._arrived(one.live)
+
+    def _current(self, one: Coming) -> bool:
+        return self._gate.open and self._gate.generation == one.generation
+
+    def _arrived(self, live: LiveTask) -> None:
+        queue = self._memory.queue(*live.queue_key)
+        queue.arriving -= 1
+        if not queue.arriving and queue.size:
+            self._scheduler.wake(queue)
+
+
+def _require_runnable(plan: StepPlan) -> None:
+    if plan.missing is not None:
+        raise Unimplemented(plan.missing)

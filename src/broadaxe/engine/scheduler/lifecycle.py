@@ -1,0 +1,311 @@
+"""What follows a committed change of a task: queue, slots, timers, messages, watchers, spans, counts."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from broadaxe.domain.errors import BroadaxeError
+from broadaxe.domain.task import (
+    Assigned,
+    Decision,
+    ExecutionTimedOut,
+    Replayed,
+    RetryDue,
+    ScheduleTimedOut,
+    SendFailed,
+    Started,
+    TaskEvent,
+    TaskState,
+    TaskStatus,
+    WorkerLost,
+)
+from broadaxe.engine.background import Background
+from broadaxe.engine.context import EngineContext
+from broadaxe.engine.dispatch.dispatcher import Dispatcher
+from broadaxe.engine.gate import Gate
+from broadaxe.engine.scheduler.live import Delivery, LiveTask
+from broadaxe.engine.scheduler.memory import Memory
+from broadaxe.engine.scheduler.scheduler import Scheduler
+from broadaxe.engine.scheduler.timers import Timers
+from broadaxe.engine.scheduler.workers import Worker
+from broadaxe.engine.scheduler.writes import TaskWrites
+from broadaxe.engine.tally import Tally
+from broadaxe.engine.tracing import RunTraces, attempt_context, run_context
+from broadaxe.store.ledger import Fenced
+from broadaxe.telemetry.context import TraceContext
+
+_REASONS = {"Failed": "failure", "ExecutionTimedOut": "timeout", "WorkerLost": "worker_lost"}
+_INTERNAL = (ExecutionTimedOut, ScheduleTimedOut, RetryDue, WorkerLost, SendFailed)
+_LONGEST_PAUSE = 60.0
+_SOON = 0.05
+
+
+class Watchers(Protocol):
+    """Who waits for the ends of runs."""
+
+    def created(self, live: LiveTask) -> None:
+        """A task was created or runs again."""
+
+    def finished(self, live: LiveTask) -> None:
+        """A task is final."""
+
+
+class Lifecycle:
+    """Implements `Consequences`, and puts tasks into memory."""
+
+    def __init__(
+        self,
+        context: EngineContext,
+        gate: Gate,
+        memory: Memory,
+        timers: Timers,
+        scheduler: Scheduler,
+        dispatcher: Dispatcher,
+        traces: RunTraces,
+        tally: Tally,
+        background: Background,
+        watchers: tuple[Watchers, ...],
+    ) -> None:
+        self._ledger = context.ledger
+        self._clock = context.clock
+        self._options = context.options
+        self._gate = gate
+        self._memory = memory
+        self._timers = timers
+        self._scheduler = scheduler
+        self._dispatcher = dispatcher
+        self._traces = traces
+        self._tally = tally
+        self._background = background
+        self._watchers = watchers
+        self._writes = TaskWrites(context, timers, self)
+        self.on_fenced: Callable[[], None] = lambda: None
+        """Called when the ledger says that the lease is another process's."""
+        scheduler.use(self._writes)
+        dispatcher.use(self._writes)
+
+    @property
+    def writes(self) -> TaskWrites:
+        """Where events go."""
+        return self._writes
+
+    def born(self, live: LiveTask, worker: Worker | None, chosen_at_depth: int) -> None:
+        """A task was created, in its queue or already assigned."""
+        self._memory.tasks[live.id] = live
+        for watcher in self._watchers:
+            watcher.created(live)
+        if worker is not None:
+            self._took(live, worker, chosen_at_depth)
+            self._tally.assigned(live.facts.tenant_id, 0.0, queued=False)
+        else:
+            self._scheduler.enqueue(live)
+        self._arm(live)
+
+    def adopt(self, live: LiveTask) -> None:
+        """A task was read from its row: put it where its state says."""
+        self._memory.tasks[live.id] = live
+        status = live.status
+        if status.state is TaskState.QUEUED:
+            live.ahead = _ahead(status)
+            self._scheduler.enqueue(live)
+        elif status.state is TaskState.ASSIGNED and status.worker_id is not None:
+            live.delivery = Delivery.DOUBTFUL if status.started_at is None else Delivery.SENT
+            worker = self._memory.workers.get(status.worker_id)
+            if worker is not None:
+                worker.tasks[live.id] = live
+                if not status.slot_released:
+                    worker.hold(live.id, live.need.slots)
+        self._arm(live)
+
+    # -- Consequences -----------------------------------------------------------------------------------
+
+    def applied(self, live: LiveTask, before: TaskStatus, decision: Decision, event: TaskEvent) -> None:
+        """It is committed."""
+        after = live.status
+        if isinstance(event, Replayed) and not self._revived(live):
+            return
+        if decision.cancel is not None:
+            self._dispatcher.cancel(live, decision.cancel.worker_id, decision.cancel.attempt)
+        self._move_slots(live, before, after)
+        if after.attempt != before.attempt:
+            self._next_attempt(live, before, decision, event)
+        if after.state.final:
+            self._ended(live, before, event)
+            return
+        if isinstance(event, Started):
+            live.delivery = Delivery.SENT
+        if after.state is TaskState.ASSIGNED:
+            if before.state is not TaskState.ASSIGNED:
+                self._assigned(live)
+        elif after.state is TaskState.QUEUED and before.state is not TaskState.QUEUED:
+            live.ahead = isinstance(event, SendFailed) or _ahead(after)
+            live.delivery = Delivery.NONE
+            self._scheduler.enqueue(live)
+        self._arm(live)
+
+    def stale(self, live: LiveTask, event: TaskEvent) -> None:
+        """Nothing to do, but a due time that came a little early is set again."""
+        if isinstance(event, ExecutionTimedOut | ScheduleTimedOut | RetryDue) and not live.gone:
+            self._arm(live, _SOON)
+
+    def conflicted(self, live: LiveTask, resume: Callable[[], None]) -> None:
+        """Somebody else changed the row: read it again."""
+        self._background.spawn(self._reload(live, resume), "reading a task again")
+
+    def failed(self, live: LiveTask, event: TaskEvent, error: BaseException) -> None:
+        """The write was refused: internal events are tried again after a pause."""
+        if isinstance(error, Fenced):
+            self.on_fenced()
+        if live.gone:
+            return
+        pause = min(_LONGEST_PAUSE, self._options.retry_write * 2 ** min(live.failures - 1, 6))
+        if isinstance(event, Assigned):
+            self._timers.after(pause, partial(self._wait_again, live))
+        elif isinstance(event, _INTERNAL):
+            self._timers.after(pause, partial(self._again, live, event))
+
+    def trace_of(self, live: LiveTask, event: TaskEvent) -> TraceContext | None:
+        """Writes about an assigned attempt belong to it, others to the run."""
+        facts = live.facts
+        if not facts.trace[24] & 1:
+            return None
+        if live.status.state is TaskState.ASSIGNED or isinstance(event, Assigned):
+            return attempt_context(facts, live.status.attempt)
+        return run_context(facts)
+
+    # -- the rest ---------------------------------------------------------------------------------------
+
+    def _revived(self, live: LiveTask) -> bool:
+        """A final task runs again: it enters memory, unless a rebuild has put it there."""
+        if not self._gate.open or live.id in self._memory.tasks:
+            return False
+        live.drop_input(self._options.kept_input)
+        self._memory.tasks[live.id] = live
+        for watcher in self._watchers:
+            watcher.created(live)
+        return True
+
+    def _assigned(self, live: LiveTask) -> None:
+        status = live.status
+        worker = self._memory.workers.get(status.worker_id) if status.worker_id is not None else None
+        queue = self._memory.queues.get(live.queue_key)
+        if worker is not None:
+            self._took(live, worker, queue.size if queue is not None else 0)
+        else:
+            self._dispatcher.start(live)
+        assigned_at = status.assigned_at or status.queued_at
+        waited = max(0.0, (assigned_at - status.queued_at).total_seconds())
+        self._tally.assigned(live.facts.tenant_id, waited, queued=True)
+
+    def _took(self, live: LiveTask, worker: Worker, depth: int) -> None:
+        worker.hold(live.id, live.need.slots)
+        worker.tasks[live.id] = live
+        live.delivery = Delivery.NONE
+        self._traces.assigned(live, live.status.assigned_at or live.status.queued_at, depth)
+        self._dispatcher.start(live)
+
+    def _move_slots(self, live: LiveTask, before: TaskStatus, after: TaskStatus) -> None:
+        if before.state is not TaskState.ASSIGNED or before.worker_id is None:
+            return
+        worker = self._memory.workers.get(before.worker_id)
+        if worker is None:
+            return
+        stays = after.state is TaskState.ASSIGNED and after.attempt == before.attempt
+        if not stays:
+            worker.tasks.pop(live.id, None)
+        if not stays or after.slot_released:
+            self._scheduler.release(worker, live.id)
+
+    def _next_attempt(self, live: LiveTask, before: TaskStatus, decision: Decision, event: TaskEvent) -> None:
+        live.delivery = Delivery.NONE
+        live.order = self._memory.next_order()
+        if decision.record is not None:
+            self._traces.attempt_ended(live.facts, live.plan, decision.record)
+        reason = _REASONS.get(type(event).__name__)
+        if reason is not None:
+            self._tally.retried(live.facts.tenant_id, reason)
+
+    def _ended(self, live: LiveTask, before: TaskStatus, event: TaskEvent) -> None:
+        after = live.status
+        self._timers.cancel(live.timer)
+        live.timer = None
+        self._scheduler.remove(live)
+        self._memory.tasks.pop(live.id, None)
+        live.gone = True
+        if isinstance(event, ScheduleTimedOut):
+            self._tally.scheduling_timed_out()
+        finished_at = after.finished_at or self._clock.now()
+        seconds = max(0.0, (finished_at - live.facts.created_at).total_seconds())
+        self._tally.finished(live.facts.tenant_id, after.state, seconds)
+        self._traces.finished(live.facts, live.plan, after)
+        for watcher in self._watchers:
+            watcher.finished(live)
+
+    def _arm(self, live: LiveTask, at_least: float = 0.0) -> None:
+        """Set the one due time the task's state has."""
+        self._timers.cancel(live.timer)
+        status, now = live.status, self._clock.now()
+        event: TaskEvent
+        if status.state is TaskState.QUEUED:
+            waited = (now - status.queued_at).total_seconds()
+            left, event = live.plan.policy.schedule_timeout - waited, ScheduleTimedOut(status.attempt)
+        elif status.state is TaskState.DELAYED and status.retry_at is not None:
+            left, event = (status.retry_at - now).total_seconds(), RetryDue(status.attempt)
+        elif status.state is TaskState.ASSIGNED and status.timeout_at is not None:
+            left, event = (status.timeout_at - now).total_seconds(), ExecutionTimedOut(status.attempt)
+        else:
+            live.timer = None
+            return
+        live.timer = self._timers.after(max(left, at_least), partial(self._due, live, event))
+
+    def _due(self, live: LiveTask, event: TaskEvent) -> None:
+        live.timer = None
+        self._again(live, event)
+
+    def _again(self, live: LiveTask, event: TaskEvent) -> None:
+        if not live.gone:
+            self._writes.submit(live, event)
+
+    def _wait_again(self, live: LiveTask) -> None:
+        if not live.gone and live.status.state is TaskState.QUEUED and not live.writing:
+            self._scheduler.enqueue(live)
+
+    async def _reload(self, live: LiveTask, resume: Callable[[], None]) -> None:
+        """Put the task where its row says. Held slots and queue places are given up first."""
+        try:
+            stored = await self._ledger.get_task(live.facts.tenant_id, live.id)
+        except BroadaxeError as error:
+            if live.gone:
+                resume()
+                return
+            pause = self._options.retry_write
+            if isinstance(error, Fenced):
+                self.on_fenced()
+            self._timers.after(pause, partial(self.conflicted, live, resume))
+            return
+        if not live.gone:
+            before = live.status
+            self._scheduler.remove(live)
+            self._timers.cancel(live.timer)
+            if before.worker_id is not None:
+                worker = self._memory.workers.get(before.worker_id)
+                if worker is not None:
+                    worker.tasks.pop(live.id, None)
+                    self._scheduler.release(worker, live.id)
+            if stored is not None and not stored.status.state.final:
+                live.status = stored.status
+                self.adopt(live)
+            else:
+                if stored is not None:
+                    live.status = stored.status
+                live.gone = True
+                self._memory.tasks.pop(live.id, None)
+                if stored is not None:
+                    for watcher in self._watchers:
+                        watcher.finished(live)
+        resume()
+
+
+def _ahead(status: TaskStatus) -> bool:
+    """Retries go before tasks that wait for their first attempt; a replay is a first attempt."""
+    return status.app_retries + status.internal_retries > 0

@@ -1,0 +1,181 @@
+"""Owns the scheduling: takes the lease, rebuilds memory from rows, and begins anew when the lease is lost."""
+
+import asyncio
+import logging
+from asyncio import Event
+from datetime import timedelta
+from typing import Protocol
+
+from broadaxe.domain.errors import BroadaxeError
+from broadaxe.domain.ids import TenantId, VersionId
+from broadaxe.domain.task import TaskState, WorkerLost
+from broadaxe.engine.context import EngineContext
+from broadaxe.engine.gate import Gate
+from broadaxe.engine.ingest.catalog import Catalog
+from broadaxe.engine.ingest.planning import need_of
+from broadaxe.engine.scheduler.lifecycle import Lifecycle
+from broadaxe.engine.scheduler.live import LiveTask, StepPlan
+from broadaxe.engine.scheduler.memory import Memory
+from broadaxe.engine.scheduler.workers import Worker
+from broadaxe.engine.services.liveness import Liveness
+from broadaxe.engine.tracing import RunTraces
+from broadaxe.store.ledger import Lease, StoredTask
+from broadaxe.telemetry import names as T
+
+_LOG = logging.getLogger(__name__)
+_WORKERS_SINCE = timedelta(minutes=10)
+_PAUSE = (0.2, 5.0)
+
+
+class Owner(Protocol):
+    """What the engine does when ownership changes."""
+
+    def gained(self) -> None:
+        """Memory is whole."""
+
+    def dropped(self) -> None:
+        """Stop acting: memory goes."""
+
+
+class Ownership:
+    """The service that keeps the lease."""
+
+    def __init__(
+        self,
+        context: EngineContext,
+        gate: Gate,
+        memory: Memory,
+        catalog: Catalog,
+        lifecycle: Lifecycle,
+        liveness: Liveness,
+        traces: RunTraces,
+        owner: Owner,
+    ) -> None:
+        self._ledger = context.ledger
+        self._clock = context.clock
+        self._ids = context.ids
+        self._tracer = context.tracer
+        self._options = context.options
+        self._gate = gate
+        self._memory = memory
+        self._catalog = catalog
+        self._lifecycle = lifecycle
+        self._liveness = liveness
+        self._traces = traces
+        self._owner = owner
+        self._lost = Event()
+        self._task: asyncio.Task[None] | None = None
+        self.lease: Lease | None = None
+        lifecycle.on_fenced = self.lost
+
+    def start(self) -> None:
+        """Begin to try for the lease."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="ownership")
+
+    async def stop(self) -> None:
+        """Give the lease back, with what is known of our spans."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+        if self.lease is not None:
+            self.lease = None
+            try:
+                await self._ledger.release_lease(self._options.confirmed_until())
+            except BroadaxeError as error:
+                _LOG.warning("the lease could not be given back: %s", error.message)
+
+    def healthy(self) -> bool:
+        """Whether this process owns the scheduling now."""
+        return self._gate.open
+
+    def lost(self) -> None:
+        """The ledger says that another process owns the lease."""
+        if self._gate.open:
+            _LOG.warning("the lease is lost: another process schedules now")
+            self._gate.set_closed()
+            self._owner.dropped()
+        self._lost.set()
+
+    async def _run(self) -> None:
+        pause = _PAUSE[0]
+        while True:
+            try:
+                began = self._clock.now_ns()
+                self._lost.clear()
+                self.lease = await self._ledger.acquire_lease(self._options.engine_id)
+                await self._rebuild(self.lease, began)
+                pause = _PAUSE[0]
+                await self._lost.wait()
+            except BroadaxeError as error:
+                _LOG.warning("taking over: %s", error.message)
+                self._owner.dropped()
+                await asyncio.sleep(self._ids.uniform(pause / 2, pause))
+                pause = min(_PAUSE[1], pause * 2)
+            self.lease = None
+
+    async def _rebuild(self, lease: Lease, began_ns: int) -> None:
+        # The clock of silence starts anew, so every worker has its 30 s from here.
+        now = self._clock.monotonic()
+        self._catalog.forget_names()
+        for row in await self._ledger.load_workers(self._clock.now() - _WORKERS_SINCE):
+            self._memory.add_worker(Worker(row, now))
+        homeless: list[LiveTask] = []
+        count = 0
+        async for page in self._ledger.load_live_tasks():
+            for stored in page:
+                live = await self._live(stored)
+                if live is None:
+                    continue
+                count += 1
+                self._lifecycle.adopt(live)
+                status = stored.status
+                if status.state is TaskState.ASSIGNED and status.worker_id not in self._memory.workers:
+                    homeless.append(live)
+        self._tell(lease, began_ns, count)
+        self._gate.set_open(self._clock.monotonic())
+        for worker in self._memory.workers.values():
+            self._liveness.watch(worker)
+        for live in homeless:
+            self._lifecycle.writes.submit(live, WorkerLost(live.status.attempt, "Its worker is not known"))
+        self._owner.gained()
+        if lease.spans_confirmed_until is not None and self._tracer.enabled:
+            await self._tell_again(lease)
+
+    async def _live(self, stored: StoredTask) -> LiveTask | None:
+        plan = await self._plan(stored.facts.tenant_id, stored.facts.version_id)
+        if plan is None:
+            _LOG.error("task %s: its version %s is not stored", stored.facts.id, stored.facts.version_id)
+            return None
+        facts = stored.facts
+        live = LiveTask(
+            facts, stored.status, plan, need_of(plan, facts), self._memory.next_order(), facts.input
+        )
+        live.drop_input(self._options.kept_input)
+        return live
+
+    async def _plan(self, tenant_id: TenantId, version_id: VersionId) -> StepPlan | None:
+        return await self._catalog.version(tenant_id, version_id)
+
+    def _tell(self, lease: Lease, began_ns: int, tasks: int) -> None:
+        self._tracer.emit(
+            T.SPAN_RECOVER,
+            self._tracer.new_root(),
+            began_ns,
+            self._clock.now_ns(),
+            attrs=(
+                (T.ATTR_EPOCH, lease.epoch),
+                (T.ATTR_PARTITION, lease.partition),
+                (T.ATTR_RECOVERED_TASKS, tasks),
+                (T.ATTR_RECOVERED_WORKERS, len(self._memory.workers)),
+            ),
+        )
+
+    async def _tell_again(self, lease: Lease) -> None:
+        """Spans of what ended shortly before the process before this one did: it may not have sent them."""
+        assert lease.spans_confirmed_until is not None
+        async for page in self._ledger.load_finished_since(lease.spans_confirmed_until):
+            for stored in page:
+                plan = await self._plan(stored.facts.tenant_id, stored.facts.version_id)
+                if plan is not None:
+                    self._traces.finished(stored.facts, plan, stored.status, replayed=True)

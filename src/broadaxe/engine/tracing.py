@@ -1,0 +1,229 @@
+"""The spans of a run. Those of a run, a wait and an attempt have ids that follow from rows, and are emitted
+when the thing they describe has ended: nothing is open for long, and a crash loses none for ever.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from broadaxe.domain.task import AttemptOutcome, AttemptRecord, TaskFacts, TaskState, TaskStatus
+from broadaxe.engine.api import ActionKind, RunFinished
+from broadaxe.engine.context import EngineContext
+from broadaxe.engine.dispatch.sessions import Session, Written
+from broadaxe.engine.scheduler.live import LiveTask, StepPlan
+from broadaxe.telemetry import names as T
+from broadaxe.telemetry.context import (
+    TraceContext,
+    attempt_span_id,
+    format_traceparent,
+    queue_span_id,
+    run_span_id,
+)
+from broadaxe.telemetry.encode import Pair
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_ENDS = {TaskState.COMPLETED: "completed", TaskState.FAILED: "failed", TaskState.CANCELLED: "cancelled"}
+_OUTCOMES = {
+    AttemptOutcome.FAILED: ("failed", "failure"),
+    AttemptOutcome.TIMED_OUT: ("timed_out", "timeout"),
+    AttemptOutcome.REASSIGNED: ("reassigned", "worker_lost"),
+    AttemptOutcome.SEND_FAILED: ("send_failed", "send_failed"),
+}
+SYSTEM = "broadaxe"
+
+
+def nanoseconds(at: datetime) -> int:
+    """A time as nanoseconds since 1970, exactly."""
+    return (at - _EPOCH) // _MICROSECOND * 1_000
+
+
+def sampled(facts: TaskFacts) -> bool:
+    """Whether the task's trace is recorded, as was decided at its trigger."""
+    return bool(facts.trace[24] & 1)
+
+
+def run_context(facts: TaskFacts) -> TraceContext:
+    """The place of the run's own span."""
+    return TraceContext(facts.trace[:16], run_span_id(facts.run_id), sampled(facts))
+
+
+def attempt_context(facts: TaskFacts, attempt: int) -> TraceContext:
+    """The place of an attempt's span; the worker's spans hang under it."""
+    return TraceContext(facts.trace[:16], attempt_span_id(facts.id, attempt), sampled(facts))
+
+
+class RunTraces:
+    """Emits what belongs to runs and their tasks."""
+
+    def __init__(self, context: EngineContext) -> None:
+        self._tracer = context.tracer
+        self._clock = context.clock
+        self._propagate = context.options.propagate
+
+    def worker_traceparent(self, live: LiveTask) -> str | None:
+        """What the worker gets in place of the stored `traceparent`; None leaves the stored one."""
+        if not self._propagate or not self._tracer.enabled or not sampled(live.facts):
+            return None
+        return format_traceparent(attempt_context(live.facts, live.status.attempt))
+
+    def assigned(self, live: LiveTask, chosen_at: datetime, depth: int) -> None:
+        """A worker was chosen, and the choice is committed."""
+        if not sampled(live.facts):
+            return
+        attrs = self._task(live.facts, live.plan, live.status.attempt)
+        attrs += [(T.ATTR_WORKER_ID, str(live.status.worker_id)), (T.ATTR_QUEUE_DEPTH, depth)]
+        self._tracer.emit(
+            T.SPAN_ASSIGN,
+            attempt_context(live.facts, live.status.attempt),
+            nanoseconds(chosen_at),
+            self._clock.now_ns(),
+            attrs=attrs,
+        )
+
+    def written(self, facts: TaskFacts, plan: StepPlan, session: Session, written: Written) -> None:
+        """A message is on a worker's stream."""
+        if not sampled(facts):
+            return
+        action = written.action
+        start = action.kind is ActionKind.START
+        attrs = self._task(facts, plan, action.attempt)
+        attrs += [
+            (T.ATTR_WORKER_ID, str(session.worker_id)),
+            (T.ATTR_SESSION_ID, str(session.id)),
+            (T.ATTR_PAYLOAD_SIZE_BYTES, written.size),
+            (T.ATTR_MESSAGING_SYSTEM, SYSTEM),
+            (T.ATTR_MESSAGING_OPERATION_NAME, "send"),
+            (T.ATTR_MESSAGING_OPERATION_TYPE, "send"),
+            (T.ATTR_MESSAGING_DESTINATION_NAME, action.action),
+        ]
+        self._tracer.emit(
+            T.SPAN_SEND if start else T.SPAN_SEND_CANCEL,
+            attempt_context(facts, action.attempt),
+            written.started_ns,
+            written.ended_ns,
+            attrs=attrs,
+        )
+
+    def attempt_ended(self, facts: TaskFacts, plan: StepPlan, record: AttemptRecord) -> None:
+        """An attempt ended while its task goes on. Replays are told of by the end before them."""
+        known = _OUTCOMES.get(record.outcome)
+        if known is None or not sampled(facts):
+            return
+        outcome, reason = known
+        self._attempt(
+            facts,
+            plan,
+            record.attempt,
+            (record.queued_at, record.assigned_at, record.ended_at),
+            [(T.ATTR_OUTCOME, outcome), (T.ATTR_RETRY_REASON, reason)],
+            str(record.worker_id),
+            (reason, record.error),
+        )
+
+    def finished(self, facts: TaskFacts, plan: StepPlan, status: TaskStatus, replayed: bool = False) -> None:
+        """The task is final. `replayed`: told again from its row, after a restart."""
+        if not sampled(facts) or status.finished_at is None:
+            return
+        outcome = _ENDS[status.state]
+        failure = ("failure", status.error) if status.state is TaskState.FAILED else None
+        extra: list[Pair] = [(T.ATTR_OUTCOME, outcome)]
+        if replayed:
+            extra.append((T.ATTR_REPLAYED, True))
+        times = (status.queued_at, status.assigned_at, status.finished_at)
+        self._attempt(facts, plan, status.attempt, times, extra, str(status.worker_id), failure)
+        if status.attempt > status.app_retries + status.internal_retries:
+            # A person ran it again: the run's span was emitted at its first end, and its id is taken.
+            return
+        definition = plan.version.definition
+        attrs: list[Pair] = [
+            (T.ATTR_TENANT_ID, str(facts.tenant_id)),
+            (T.ATTR_RUN_ID, str(facts.run_id)),
+            (T.ATTR_WORKFLOW_NAME, definition.name),
+            (T.ATTR_WORKFLOW_ID, str(facts.workflow_id)),
+            (T.ATTR_WORKFLOW_VERSION_ID, str(facts.version_id)),
+            (T.ATTR_TRIGGER_KIND, "child" if facts.parent_task_id else "grpc"),
+            (T.ATTR_PRIORITY, facts.priority),
+            *extra,
+        ]
+        if facts.parent_run_id is not None:
+            attrs.append((T.ATTR_PARENT_RUN_ID, str(facts.parent_run_id)))
+        self._tracer.emit(
+            T.SPAN_RUN,
+            TraceContext(facts.trace[:16], facts.trace[16:24], True),
+            nanoseconds(facts.created_at),
+            max(nanoseconds(facts.created_at), nanoseconds(status.finished_at)),
+            span_id=run_span_id(facts.run_id),
+            attrs=attrs,
+            error_type=failure[0] if failure else None,
+            message=_message(failure[1]) if failure else None,
+        )
+
+    def delivered(self, run: TraceContext, result: RunFinished, finished_ns: int) -> None:
+        """A run's result was handed to a subscriber's stream, so long after its end."""
+        size = sum(len(item.output or b"") + len(item.error or b"") for item in result.results)
+        attrs: list[Pair] = [
+            (T.ATTR_RUN_ID, str(result.run_id)),
+            (T.ATTR_STREAM_KIND, "run_results"),
+            (T.ATTR_PAYLOAD_SIZE_BYTES, size),
+            (T.ATTR_MESSAGING_SYSTEM, SYSTEM),
+            (T.ATTR_MESSAGING_OPERATION_NAME, "send"),
+            (T.ATTR_MESSAGING_OPERATION_TYPE, "send"),
+        ]
+        now = self._clock.now_ns()
+        self._tracer.emit(T.SPAN_DELIVER_RESULT, run, min(finished_ns, now), now, attrs=attrs)
+
+    def _attempt(
+        self,
+        facts: TaskFacts,
+        plan: StepPlan,
+        attempt: int,
+        times: tuple[datetime, datetime | None, datetime],
+        extra: list[Pair],
+        worker_id: str,
+        failure: tuple[str, bytes | None] | None,
+    ) -> None:
+        queued_at, assigned_at, ended_at = times
+        run = run_context(facts)
+        attrs = self._task(facts, plan, attempt)
+        wait_end = assigned_at or ended_at
+        again = [pair for pair in extra if pair[0] is T.ATTR_REPLAYED]
+        wait_attrs = [*attrs, *again, (T.ATTR_QUEUE_NAME, plan.step.action)]
+        self._tracer.emit(
+            T.SPAN_QUEUE_WAIT,
+            run,
+            nanoseconds(queued_at) if queued_at <= wait_end else nanoseconds(wait_end),
+            nanoseconds(wait_end),
+            span_id=queue_span_id(facts.id, attempt),
+            attrs=wait_attrs,
+        )
+        if assigned_at is None:
+            return
+        links = (attempt_context(facts, attempt - 1),) if attempt else ()
+        self._tracer.emit(
+            T.SPAN_ATTEMPT,
+            run,
+            nanoseconds(assigned_at),
+            max(nanoseconds(assigned_at), nanoseconds(ended_at)),
+            span_id=attempt_span_id(facts.id, attempt),
+            attrs=[*attrs, *extra, (T.ATTR_WORKER_ID, worker_id)],
+            links=links,
+            error_type=failure[0] if failure else None,
+            message=_message(failure[1]) if failure else None,
+        )
+
+    def _task(self, facts: TaskFacts, plan: StepPlan, attempt: int) -> list[Pair]:
+        return [
+            (T.ATTR_TENANT_ID, str(facts.tenant_id)),
+            (T.ATTR_RUN_ID, str(facts.run_id)),
+            (T.ATTR_TASK_ID, str(facts.id)),
+            (T.ATTR_TASK_NAME, plan.step.name),
+            (T.ATTR_ATTEMPT, attempt),
+            (T.ATTR_WORKFLOW_NAME, plan.version.definition.name),
+            (T.ATTR_ACTION_ID, plan.step.action),
+        ]
+
+
+def _message(error: bytes | None) -> str | None:
+    """The first line of an error text, for a span's status: enough to see, too little to leak a payload."""
+    if not error:
+        return None
+    return error[:2_048].decode("utf-8", "replace").split("\n", 1)[0][:256]

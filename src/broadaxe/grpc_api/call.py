@@ -1,0 +1,145 @@
+"""The seam between servicers and whatever carries gRPC: one call, its status codes and its refusal.
+
+Nothing here, and nothing in a servicer, knows which transport is below.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import NoReturn
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from broadaxe.domain.ids import TenantId
+from broadaxe.telemetry.context import TraceContext, parse_traceparent
+
+_EMPTY: Mapping[str, str | bytes] = {}
+
+
+class Code(IntEnum):
+    """gRPC's status codes."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+class RpcError(Exception):
+    """Ends a call with a status other than OK.
+
+    `details`, when given, reaches the client as the one detail of a `google.rpc.Status`.
+    """
+
+    def __init__(self, code: Code, message: str, details: Message | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = details
+
+
+class Call:
+    """One call as its handler sees it.
+
+    A handler whose client goes away, or whose deadline passes, is cancelled: `asyncio.CancelledError` at its
+    present await, and `cancelled` is set once it has let go. Handlers of streams also watch `closing`.
+    """
+
+    __slots__ = (
+        "_caller",
+        "_parent",
+        "_when_open",
+        "cancelled",
+        "closing",
+        "deadline",
+        "metadata",
+        "method",
+        "peer",
+        "tenant",
+        "token_id",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        metadata: Mapping[str, str | bytes] = _EMPTY,
+        *,
+        deadline: float | None = None,
+        peer: str = "",
+        closing: asyncio.Event | None = None,
+    ) -> None:
+        self.method = method
+        """The full name, such as `/v1.AdminService/PutWorkflow`."""
+        self.metadata = metadata
+        """What the client sent: the first value of each lower-case key, bytes where it ends in `-bin`."""
+        self.deadline = deadline
+        """On the monotonic clock, in seconds; None when the client set none."""
+        self.peer = peer
+        """The client's address as the transport writes it, for logs."""
+        self.closing = closing if closing is not None else asyncio.Event()
+        """Set when the server begins to stop: a stream's handler should return soon, and its client then sees
+        the stream end with OK. Unary calls are served to their end."""
+        self.cancelled = False
+        """The call ended because the client no longer waits for an answer."""
+        self.tenant: TenantId | None = None
+        """Whose call it is; set once the token has been accepted, so always there for a handler."""
+        self.token_id: UUID | None = None
+        """Which token the call came with."""
+        self._caller: TraceContext | None = None
+        self._parent: TraceContext | None = None
+        self._when_open: Callable[[], None] | None = None
+
+    @property
+    def tenant_id(self) -> TenantId:
+        """The tenant, for handlers; refuses the call when nobody has been authenticated."""
+        if self.tenant is None:
+            self.abort(Code.UNAUTHENTICATED, "invalid auth token")
+        return self.tenant
+
+    @property
+    def caller(self) -> TraceContext | None:
+        """The caller's place in its trace, from the metadata `traceparent`; None without a valid one."""
+        if self._caller is None:
+            text = self.metadata.get("traceparent")
+            if isinstance(text, str):
+                self._caller = parse_traceparent(text)
+        return self._caller
+
+    @property
+    def parent(self) -> TraceContext | None:
+        """What the handler chose as the parent of the call's own span, if it did."""
+        return self._parent
+
+    def trace_parent(self, context: TraceContext | None) -> None:
+        """Hang the call's span under this place instead of under the caller's. The span is recorded when the
+        call ends (of a stream: when it is open), so the handler may choose once it knows the run."""
+        self._parent = context
+
+    def opened(self) -> None:
+        """Say that a stream is established. Its span ends here, at its first message or at its end, whichever
+        comes first."""
+        when_open, self._when_open = self._when_open, None
+        if when_open is not None:
+            when_open()
+
+    def on_open(self, when_open: Callable[[], None]) -> None:
+        """What `opened` is to do, once; set by the machinery around the handler."""
+        self._when_open = when_open
+
+    def abort(self, code: Code, message: str, details: Message | None = None) -> NoReturn:
+        """End the call with this status."""
+        raise RpcError(code, message, details)

@@ -1,0 +1,69 @@
+"""How many calls a second one token may make: a bucket for each token and group of services."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from enum import Enum
+from uuid import UUID
+
+from broadaxe.clock import Clock
+from broadaxe.domain.errors import ResourceExhausted
+
+
+class RateGroup(Enum):
+    """Services that share a bucket; the value stands in the refusal's text."""
+
+    EVENTS = "events"
+    WORKFLOW = "workflow"
+    ADMIN = "admin"
+    DISPATCHER = "dispatcher"
+    OTLP = "otlp"
+
+
+FACTORS: Mapping[RateGroup, float] = {RateGroup.DISPATCHER: 10.0, RateGroup.OTLP: 10.0}
+"""How many times the common rate a group gets; the others get it once."""
+
+
+class _Bucket:
+    __slots__ = ("at", "tokens")
+
+    def __init__(self, tokens: float, at: float) -> None:
+        self.tokens = tokens
+        self.at = at
+
+
+class RateLimiter:
+    """Token buckets that hold one second's worth of calls.
+
+    `rate` is calls a second; 0 or less means no limit. At most `capacity` buckets are kept: the one unused
+    for longest goes first, and a bucket that comes back is full, as it nearly is after a second of rest.
+    """
+
+    def __init__(self, clock: Clock, rate: float, capacity: int = 10_000) -> None:
+        self._monotonic = clock.monotonic
+        self._rates = {group: rate * FACTORS.get(group, 1.0) for group in RateGroup}
+        self._capacity = capacity
+        self._buckets: OrderedDict[tuple[UUID, RateGroup], _Bucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, token_id: UUID, group: RateGroup) -> None:
+        """Count one call; raises `ResourceExhausted` when the token has made too many."""
+        rate = self._rates[group]
+        if rate <= 0:
+            return
+        now = self._monotonic()
+        burst = max(rate, 1.0)
+        key = (token_id, group)
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = _Bucket(burst, now)
+            if len(self._buckets) > self._capacity:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(key)
+            bucket.tokens = min(burst, bucket.tokens + (now - bucket.at) * rate)
+            bucket.at = now
+        if bucket.tokens < 1.0:
+            raise ResourceExhausted(f"{group.value} rate limit exceeded")
+        bucket.tokens -= 1.0

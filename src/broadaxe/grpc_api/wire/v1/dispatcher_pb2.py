@@ -1,0 +1,62 @@
+"""Generated from protos/v1/dispatcher.proto by `make protos`; do not edit."""
+
+from broadaxe.grpc_api.wire import pool as _pool
+from broadaxe.grpc_api.wire.v1.shared import condition_pb2 as _condition_pb2
+from broadaxe.grpc_api.wire.v1.shared import trigger_pb2 as _trigger_pb2
+
+DESCRIPTOR = _pool.load(
+    b'\n\x13v1/dispatcher.proto\x12\x02v1\x1a\x19v1/shared/condition.proto\x1a\x17v1/shared/trigger.proto"5\n'
+    b' DurableTaskRequestRegisterWorker\x12\x11\n\tworker_id\x18\x01 \x01(\t"6\n!DurableTaskResponseRegis'
+    b'terWorker\x12\x11\n\tworker_id\x18\x01 \x01(\t"y\n\x17DurableEventLogEntryRef\x12 \n\x18durable_task_external'
+    b'_id\x18\x01 \x01(\t\x12\x18\n\x10invocation_count\x18\x02 \x01(\x05\x12\x11\n\tbranch_id\x18\x03 \x01(\x03\x12\x0f\n\x07node_id\x18\x04 \x01(\x03"^\n\x16Durab'
+    b'leTaskRunAckEntry\x12\x0f\n\x07node_id\x18\x01 \x01(\x03\x12\x11\n\tbranch_id\x18\x02 \x01(\x03\x12 \n\x18workflow_run_external_i'
+    b'd\x18\x03 \x01(\t"\xa3\x01\n\x1fDurableTaskEventMemoAckResponse\x12(\n\x03ref\x18\x01 \x01(\x0b2\x1b.v1.DurableEventLogEnt'
+    b'ryRef\x12\x1c\n\x14memo_already_existed\x18\x02 \x01(\x08\x12 \n\x13memo_result_payload\x18\x03 \x01(\x0cH\x00\x88\x01\x01B\x16\n\x14_memo_r'
+    b'esult_payload"\x95\x01\n&DurableTaskEventTriggerRunsAckResponse\x12 \n\x18durable_task_externa'
+    b'l_id\x18\x01 \x01(\t\x12\x18\n\x10invocation_count\x18\x02 \x01(\x05\x12/\n\x0brun_entries\x18\x03 \x03(\x0b2\x1a.v1.DurableTaskRunAck'
+    b'Entry"N\n"DurableTaskEventWaitForAckResponse\x12(\n\x03ref\x18\x01 \x01(\x0b2\x1b.v1.DurableEventLogEnt'
+    b'ryRef"\xda\x01\n)DurableTaskEventLogEntryCompletedResponse\x12(\n\x03ref\x18\x01 \x01(\x0b2\x1b.v1.DurableEve'
+    b'ntLogEntryRef\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x12\n\nis_failure\x18\x03 \x01(\x08\x12\x1a\n\rerror_message\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x1c'
+    b'\n\x0fsatisfied_order\x18\x05 \x01(\x03H\x01\x88\x01\x01B\x10\n\x0e_error_messageB\x12\n\x10_satisfied_order"\x7f\n!DurableTas'
+    b'kEvictInvocationRequest\x12\x18\n\x10invocation_count\x18\x01 \x01(\x05\x12 \n\x18durable_task_external_id\x18\x02 '
+    b'\x01(\t\x12\x13\n\x06reason\x18\x03 \x01(\tH\x00\x88\x01\x01B\t\n\x07_reason"\\\n\x1eDurableTaskEvictionAckResponse\x12\x18\n\x10invocat'
+    b'ion_count\x18\x01 \x01(\x05\x12 \n\x18durable_task_external_id\x18\x02 \x01(\t"\x82\x01\n DurableTaskAwaitedComplete'
+    b'dEntry\x12 \n\x18durable_task_external_id\x18\x01 \x01(\t\x12\x11\n\tbranch_id\x18\x02 \x01(\x03\x12\x0f\n\x07node_id\x18\x03 \x01(\x03\x12\x18\n\x10'
+    b'invocation_count\x18\x04 \x01(\x05"j\n\x1cDurableTaskServerEvictNotice\x12 \n\x18durable_task_external_'
+    b'id\x18\x01 \x01(\t\x12\x18\n\x10invocation_count\x18\x02 \x01(\x05\x12\x0e\n\x06reason\x18\x03 \x01(\t"\x89\x01\n!DurableTaskReceivedSatisf'
+    b'iedOrder\x12 \n\x18durable_task_external_id\x18\x01 \x01(\t\x12\x18\n\x10invocation_count\x18\x02 \x01(\x05\x12(\n highest_'
+    b'received_satisfied_order\x18\x03 \x01(\x03"\xbc\x01\n\x1eDurableTaskWorkerStatusRequest\x12\x11\n\tworker_id\x18\x01'
+    b' \x01(\t\x12=\n\x0fwaiting_entries\x18\x02 \x03(\x0b2$.v1.DurableTaskAwaitedCompletedEntry\x12H\n\x19received_'
+    b'satisfied_orders\x18\x03 \x03(\x0b2%.v1.DurableTaskReceivedSatisfiedOrder"m\n\x1eDurableTaskComp'
+    b'leteMemoRequest\x12(\n\x03ref\x18\x01 \x01(\x0b2\x1b.v1.DurableEventLogEntryRef\x12\x0f\n\x07payload\x18\x02 \x01(\x0c\x12\x10\n\x08me'
+    b'mo_key\x18\x03 \x01(\x0c"\x83\x01\n\x16DurableTaskMemoRequest\x12\x18\n\x10invocation_count\x18\x01 \x01(\x05\x12 \n\x18durable_tas'
+    b'k_external_id\x18\x02 \x01(\t\x12\x0b\n\x03key\x18\x03 \x01(\x0c\x12\x14\n\x07payload\x18\x04 \x01(\x0cH\x00\x88\x01\x01B\n\n\x08_payload"\x8d\x01\n\x1dDurableTa'
+    b'skTriggerRunsRequest\x12\x18\n\x10invocation_count\x18\x01 \x01(\x05\x12 \n\x18durable_task_external_id\x18\x02 \x01(\t'
+    b'\x120\n\x0ctrigger_opts\x18\x03 \x03(\x0b2\x1a.v1.TriggerWorkflowRequest"\xd3\x01\n\x19DurableTaskWaitForRequest'
+    b'\x12\x18\n\x10invocation_count\x18\x01 \x01(\x05\x12 \n\x18durable_task_external_id\x18\x02 \x01(\t\x12D\n\x13wait_for_conditi'
+    b'ons\x18\x03 \x01(\x0b2".v1.DurableEventListenerConditionsH\x00\x88\x01\x01\x12\x12\n\x05label\x18\x04 \x01(\tH\x01\x88\x01\x01B\x16\n\x14_wait_'
+    b'for_conditionsB\x08\n\x06_label"\xb7\x03\n\x12DurableTaskRequest\x12?\n\x0fregister_worker\x18\x01 \x01(\x0b2$.v1.Du'
+    b'rableTaskRequestRegisterWorkerH\x00\x12*\n\x04memo\x18\x02 \x01(\x0b2\x1a.v1.DurableTaskMemoRequestH\x00\x129\n\x0c'
+    b'trigger_runs\x18\x03 \x01(\x0b2!.v1.DurableTaskTriggerRunsRequestH\x00\x121\n\x08wait_for\x18\x04 \x01(\x0b2\x1d.v1.D'
+    b'urableTaskWaitForRequestH\x00\x12A\n\x10evict_invocation\x18\x05 \x01(\x0b2%.v1.DurableTaskEvictInvoca'
+    b'tionRequestH\x00\x12;\n\rworker_status\x18\x06 \x01(\x0b2".v1.DurableTaskWorkerStatusRequestH\x00\x12;\n\rco'
+    b'mplete_memo\x18\x07 \x01(\x0b2".v1.DurableTaskCompleteMemoRequestH\x00B\t\n\x07message"\x89\x01\n\x18DurableTa'
+    b'skErrorResponse\x12(\n\x03ref\x18\x01 \x01(\x0b2\x1b.v1.DurableEventLogEntryRef\x12,\n\nerror_type\x18\x02 \x01(\x0e2\x18.'
+    b'v1.DurableTaskErrorType\x12\x15\n\rerror_message\x18\x03 \x01(\t"\x92\x04\n\x13DurableTaskResponse\x12@\n\x0fregist'
+    b'er_worker\x18\x01 \x01(\x0b2%.v1.DurableTaskResponseRegisterWorkerH\x00\x127\n\x08memo_ack\x18\x02 \x01(\x0b2#.v1.'
+    b'DurableTaskEventMemoAckResponseH\x00\x12F\n\x10trigger_runs_ack\x18\x03 \x01(\x0b2*.v1.DurableTaskEven'
+    b'tTriggerRunsAckResponseH\x00\x12>\n\x0cwait_for_ack\x18\x04 \x01(\x0b2&.v1.DurableTaskEventWaitForAckR'
+    b'esponseH\x00\x12H\n\x0fentry_completed\x18\x05 \x01(\x0b2-.v1.DurableTaskEventLogEntryCompletedRespons'
+    b'eH\x00\x12-\n\x05error\x18\x06 \x01(\x0b2\x1c.v1.DurableTaskErrorResponseH\x00\x12:\n\x0ceviction_ack\x18\x07 \x01(\x0b2".v1.Du'
+    b'rableTaskEvictionAckResponseH\x00\x128\n\x0cserver_evict\x18\x08 \x01(\x0b2 .v1.DurableTaskServerEvict'
+    b'NoticeH\x00B\t\n\x07message"z\n\x1bRegisterDurableEventRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x12\n\nsignal_ke'
+    b'y\x18\x02 \x01(\t\x126\n\nconditions\x18\x03 \x01(\x0b2".v1.DurableEventListenerConditions"\x1e\n\x1cRegisterDurab'
+    b'leEventResponse"C\n\x1cListenForDurableEventRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x12\n\nsignal_key\x18\x02'
+    b' \x01(\t"A\n\x0cDurableEvent\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x12\n\nsignal_key\x18\x02 \x01(\t\x12\x0c\n\x04data\x18\x03 \x01(\x0c*k\n\x14Durab'
+    b"leTaskErrorType\x12'\n#DURABLE_TASK_ERROR_TYPE_UNSPECIFIED\x10\x00\x12*\n&DURABLE_TASK_ERROR_T"
+    b'YPE_NONDETERMINISM\x10\x012\xfe\x01\n\x0cV1Dispatcher\x12B\n\x0bDurableTask\x12\x16.v1.DurableTaskRequest\x1a\x17.v'
+    b'1.DurableTaskResponse(\x010\x01\x12Y\n\x14RegisterDurableEvent\x12\x1f.v1.RegisterDurableEventReque'
+    b'st\x1a .v1.RegisterDurableEventResponse\x12O\n\x15ListenForDurableEvent\x12 .v1.ListenForDura'
+    b'bleEventRequest\x1a\x10.v1.DurableEvent(\x010\x01b\x06proto3',
+    globals(),
+)

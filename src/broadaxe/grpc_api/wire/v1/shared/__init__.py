@@ -1,0 +1,1 @@
+"""Messages that several `v1` files share."""

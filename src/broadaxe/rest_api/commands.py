@@ -1,0 +1,54 @@
+"""What the HTTP API may change, as one Protocol, and its in-process implementation over the engine."""
+
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
+from uuid import UUID
+
+from broadaxe.domain.ids import TenantId, WorkerId
+from broadaxe.engine.api import Engine, Origin, Trigger
+
+
+class Commands(Protocol):
+    """Changes. Errors are those of `broadaxe.domain.errors`; a call returns once its change is committed."""
+
+    def trigger(self, tenant_id: TenantId, trigger: Trigger, origin: Origin) -> Awaitable[UUID]:
+        """Start a run; its id. InvalidArgument, NotFound (unknown workflow, named), Unimplemented,
+        ResourceExhausted, Unavailable."""
+
+    def cancel(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> Awaitable[list[UUID]]:
+        """Cancel runs or tasks; the ids affected. Unknown and final ones are left out."""
+
+    def replay(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> Awaitable[list[UUID]]:
+        """Run final tasks again; the ids affected."""
+
+    def pause_worker(self, tenant_id: TenantId, worker_id: UUID, paused: bool) -> Awaitable[bool]:
+        """Pause or resume a worker; False for an unknown one."""
+
+
+class WorkerPausing(Protocol):
+    """Where a worker's pause is written; the ledger is one."""
+
+    def set_paused(self, tenant_id: TenantId, worker_id: WorkerId, paused: bool) -> Awaitable[bool]: ...
+
+
+class EngineCommands:
+    """Changes through the engine of the same process."""
+
+    def __init__(self, engine: Engine, workers: WorkerPausing) -> None:
+        self._engine = engine
+        self._workers = workers
+
+    async def trigger(self, tenant_id: TenantId, trigger: Trigger, origin: Origin) -> UUID:
+        return await self._engine.trigger(tenant_id, trigger, origin)
+
+    async def cancel(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> list[UUID]:
+        return await self._engine.cancel(tenant_id, ids, None, origin)
+
+    async def replay(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> list[UUID]:
+        return await self._engine.replay(tenant_id, ids, None, origin)
+
+    async def pause_worker(self, tenant_id: TenantId, worker_id: UUID, paused: bool) -> bool:
+        if not await self._workers.set_paused(tenant_id, WorkerId(worker_id), paused):
+            return False
+        await self._engine.worker_changed(tenant_id, worker_id)
+        return True

@@ -1,0 +1,1 @@
+"""From what the read side answers to the wire's shapes."""

@@ -1,0 +1,102 @@
+"""The table of operations: the API, its access rules and its OpenAPI document all come from it."""
+
+from uuid import UUID
+
+from broadaxe.rest_api import queries as q
+from broadaxe.rest_api.handlers import fleet, runs, server, tasks, workflows
+from broadaxe.rest_api.models import fleet as fm
+from broadaxe.rest_api.models import runs as rm
+from broadaxe.rest_api.models import workflows as wm
+from broadaxe.rest_api.models.envelope import APIErrors
+from broadaxe.rest_api.planned import planned_routes
+from broadaxe.rest_api.routing import Access, Route, Tracing
+from broadaxe.views.model import RunStatus
+
+_STABLE = "/api/v1/stable/tenants/{tenant}"
+_TENANT = "/api/v1/tenants/{tenant}"
+_RUN = "/api/v1/stable/workflow-runs/{v1-workflow-run}"
+_TASK = "/api/v1/stable/tasks/{task}"
+_PUBLIC, _OFF, _LATE = Access.PUBLIC, Tracing.OFF, Tracing.LATE
+
+SERVER_ROUTES = (
+    Route("GET", "/api/ready", "readiness:get", "Whether requests can be served", "server",
+          server.get_ready, access=_PUBLIC, tracing=_OFF),
+    Route("GET", "/api/live", "liveness:get", "Whether the process answers", "server",
+          server.get_live, access=_PUBLIC, tracing=_OFF),
+    Route("GET", "/api/v1/version", "info:get:version", "The server's version", "server",
+          server.get_version, fm.Version, access=_PUBLIC),
+    Route("GET", "/api/v1/meta", "metadata:get", "What a client must know first", "server",
+          server.get_meta, fm.APIMeta, access=_PUBLIC),
+    Route("GET", "/api/v1/cloud/metadata", "cloud-metadata:get", "An error body: not a cloud", "server",
+          server.get_cloud_metadata, APIErrors, access=_PUBLIC),
+    Route("GET", "/api/v1/openapi.json", "openapi:get", "This document", "server",
+          server.get_document, access=_PUBLIC),
+)  # fmt: skip
+
+RUN_ROUTES = (
+    Route("GET", f"{_STABLE}/workflow-runs", "v1-workflow-run:list", "List runs", "runs",
+          runs.list_runs, rm.V1TaskSummaryList, query=q.RunListQuery),
+    Route("GET", f"{_STABLE}/workflow-runs/count", "v1-workflow-run:count", "Count runs", "runs",
+          runs.count_runs, rm.V1WorkflowRunCount, query=q.RunCountQuery),
+    Route("GET", f"{_STABLE}/workflow-runs/display-names", "v1-workflow-run:display-names:list",
+          "Name runs", "runs", runs.list_display_names, rm.V1WorkflowRunDisplayNameList,
+          query=q.DisplayNamesQuery),
+    Route("GET", f"{_STABLE}/workflow-runs/external-ids", "v1-workflow-run:external-ids:list",
+          "List the ids of runs", "runs", runs.list_run_ids, list[UUID], query=q.RunMatch),
+    Route("POST", f"{_STABLE}/workflow-runs/trigger", "v1-workflow-run:create", "Start a run", "runs",
+          runs.trigger_run, rm.V1WorkflowRunDetails, body=rm.V1TriggerWorkflowRunRequest, tracing=_LATE),
+    Route("GET", _RUN, "v1-workflow-run:get", "Get a run", "runs", runs.get_run, rm.V1WorkflowRunDetails),
+    Route("GET", f"{_RUN}/status", "v1-workflow-run:get:status", "Get a run's status", "runs",
+          runs.get_run_status, RunStatus),
+    Route("GET", f"{_RUN}/task-events", "v1-workflow-run:task-events:list", "List a run's timeline", "runs",
+          runs.list_run_events, rm.V1TaskEventList, query=q.PageQuery),
+    Route("GET", f"{_RUN}/task-timings", "v1-workflow-run:get:timings", "List a run's timings", "runs",
+          runs.list_run_timings, rm.V1TaskTimingList, query=q.TimingsQuery),
+    Route("GET", f"{_STABLE}/task-metrics", "v1-task:list:status-metrics", "Count tasks by status", "runs",
+          runs.count_by_status, list[rm.V1TaskRunMetric], query=q.RunMatch),
+)  # fmt: skip
+
+TASK_ROUTES = (
+    Route("GET", _TASK, "v1-task:get", "Get a task", "tasks", tasks.get_task, rm.V1TaskSummary,
+          query=q.TaskQuery),
+    Route("GET", f"{_TASK}/task-events", "v1-task-event:list", "List a task's timeline", "tasks",
+          tasks.list_task_events, rm.V1TaskEventList, query=q.PageQuery),
+    Route("GET", f"{_TASK}/logs", "v1-log-line:list", "List a task's log lines", "tasks",
+          tasks.list_task_logs, rm.V1LogLineList, query=q.LogQuery),
+    Route("POST", f"{_STABLE}/tasks/cancel", "v1-task:cancel", "Cancel tasks", "tasks",
+          tasks.cancel_tasks, rm.V1CancelledTasks, body=rm.V1CancelTaskRequest),
+    Route("POST", f"{_STABLE}/tasks/replay", "v1-task:replay", "Run tasks again", "tasks",
+          tasks.replay_tasks, rm.V1ReplayedTasks, body=rm.V1ReplayTaskRequest),
+)  # fmt: skip
+
+WORKFLOW_ROUTES = (
+    Route("GET", f"{_TENANT}/workflows", "workflow:list", "List workflows", "workflows",
+          workflows.list_workflows, wm.WorkflowList, query=q.WorkflowListQuery),
+    Route("GET", "/api/v1/workflows/{workflow}", "workflow:get", "Get a workflow", "workflows",
+          workflows.get_workflow, wm.Workflow),
+    Route("GET", "/api/v1/workflows/{workflow}/versions", "workflow-version:get", "Get a version",
+          "workflows", workflows.get_version, wm.WorkflowVersion, query=q.VersionQuery),
+)  # fmt: skip
+
+FLEET_ROUTES = (
+    Route("GET", f"{_TENANT}/worker", "worker:list", "List workers", "workers",
+          fleet.list_workers, fm.WorkerList, query=q.WorkerListQuery),
+    Route("GET", "/api/v1/workers/{worker}", "worker:get", "Get a worker", "workers",
+          fleet.get_worker, fm.Worker),
+    Route("PATCH", "/api/v1/workers/{worker}", "worker:update", "Pause or resume a worker", "workers",
+          fleet.update_worker, fm.Worker, body=fm.UpdateWorkerRequest),
+    Route("GET", f"{_TENANT}/step-run-queue-metrics", "tenant:get:step-run-queue-metrics",
+          "Count waiting tasks by action", "tenant", fleet.get_queue_depths, fm.TenantStepRunQueueMetrics),
+    Route("GET", f"{_TENANT}/task-stats", "tenant:get:task-stats", "Count live tasks by name", "tenant",
+          fleet.get_task_stats, dict[str, fm.TaskStat], query=q.TaskStatsQuery),
+    Route("GET", _TENANT, "tenant:get", "Get the tenant", "tenant", fleet.get_tenant, fm.Tenant),
+)  # fmt: skip
+
+ROUTES: tuple[Route, ...] = (
+    *SERVER_ROUTES,
+    *RUN_ROUTES,
+    *TASK_ROUTES,
+    *WORKFLOW_ROUTES,
+    *FLEET_ROUTES,
+    *planned_routes(),
+)

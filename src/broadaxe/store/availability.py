@@ -1,0 +1,63 @@
+"""Whether the database can be reached: one value that all connections report to."""
+
+import asyncio
+import logging
+
+from broadaxe.clock import Clock
+from broadaxe.store.failures import describe
+from broadaxe.store.instruments import MetricSink
+from broadaxe.store.ledger import DatabaseState
+from broadaxe.telemetry import names as T
+
+_log = logging.getLogger("broadaxe.store")
+
+
+class Availability:
+    """Keeps `DatabaseState` and tells its listeners once a change."""
+
+    def __init__(self, clock: Clock, metrics: MetricSink) -> None:
+        self.state = DatabaseState()
+        self._clock = clock
+        self._metrics = metrics
+        self._here = asyncio.Event()
+        self._away_at: float | None = None
+
+    def lost(self, error: BaseException) -> None:
+        """A connection attempt failed, or the server cannot work now."""
+        if self._away_at is not None and not self.state.available:
+            return
+        self.state.available = False
+        self.state.away_since = self._clock.now()
+        self._away_at = self._clock.monotonic()
+        self._here.clear()
+        _log.warning("The database is away: %s", describe(error))
+        self._tell(False)
+
+    def found(self) -> None:
+        """A connection was made and answers."""
+        if self.state.available:
+            return
+        if self._away_at is not None:
+            seconds = self._clock.monotonic() - self._away_at
+            self._metrics.add(T.METRIC_DATABASE_AWAY, seconds)
+            _log.info("The database is back after %.1f s", seconds)
+        self.state.available = True
+        self.state.away_since = None
+        self._away_at = None
+        self._here.set()
+        self._tell(True)
+
+    def _tell(self, available: bool) -> None:
+        for listener in list(self.state.listeners):
+            listener(available)
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        """Waits until the database is there; False after `seconds` (None = for ever)."""
+        if self.state.available:
+            return True
+        try:
+            async with asyncio.timeout(seconds):
+                await self._here.wait()
+        except TimeoutError:
+            return False
+        return True

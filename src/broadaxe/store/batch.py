@@ -1,0 +1,106 @@
+"""The statements of one group commit: one a kind, whatever the number of operations."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from broadaxe.store.instruments import Parent
+from broadaxe.store.ledger import LogLine, NewTask, TaskWrite
+from broadaxe.store.pending import Pending
+from broadaxe.store.rows import (
+    attempt_row,
+    columns_of,
+    log_row,
+    note_rows,
+    task_row,
+    write_row,
+)
+from broadaxe.store.session import Session
+from broadaxe.store.statements import statement
+
+ClaimKey = tuple[UUID, UUID, str]
+
+
+class Batch:
+    """Applies operations inside an open transaction. `rows` counts what was written."""
+
+    def __init__(self, session: Session, parent: Parent) -> None:
+        self._session = session
+        self._parent = parent
+        self.rows = 0
+
+    async def apply(self, ops: Sequence[Pending]) -> list[object]:
+        """The result of each operation, to be told once the transaction is committed."""
+        tasks = [task for op in ops for task in op.tasks]
+        holders = await self._claim(tasks) if any(task.claim for task in tasks) else {}
+        await self._create([task for task in tasks if task.facts.run_id not in holders])
+        writes = [op.write for op in ops if op.write is not None]
+        held = await self._write(writes) if writes else set()
+        kept = [write for item, write in enumerate(writes, 1) if item in held]
+        await self._keep_history(kept)
+        await self._log([line for op in ops for line in op.lines])
+        results: list[object] = []
+        item = 0
+        for op in ops:
+            if op.write is not None:
+                item += 1
+                results.append(item in held)
+            elif op.tasks:
+                runs = [task.facts.run_id for task in op.tasks]
+                results.append([holders.get(run, run) for run in runs])
+            else:
+                results.append(None)
+        return results
+
+    async def _insert(self, name: str, columns: list[list[object]]) -> None:
+        await self._session.fetch(statement(name), *columns, parent=self._parent, batch=len(columns[0]))
+        self.rows += len(columns[0])
+
+    async def _claim(self, tasks: Sequence[NewTask]) -> dict[UUID, UUID]:
+        """Takes the keys; those of `tasks` that lost theirs, by run id, with the run that holds it."""
+        first: dict[ClaimKey, UUID] = {}
+        wanted: dict[UUID, ClaimKey] = {}
+        for task in tasks:
+            if task.claim is not None:
+                key = (task.facts.tenant_id, task.claim.parent_task_id, task.claim.key)
+                wanted[task.facts.run_id] = key
+                first.setdefault(key, task.facts.run_id)
+        # In the order of their keys, so that two processes never wait for each other in a circle.
+        rows = [(*key, first[key]) for key in sorted(first)]
+        columns = columns_of(rows, 4)
+        taken = await self._session.fetch(
+            statement("child_claim_batch"), *columns, parent=self._parent, batch=len(rows)
+        )
+        self.rows += len(taken)
+        free = {record[0] for record in taken}
+        lost = [key for key, run in first.items() if run not in free]
+        if lost:
+            found = await self._session.fetch(
+                statement("child_claim_holders"), *columns_of(lost, 3), parent=self._parent, batch=len(lost)
+            )
+            for record in found:
+                first[lost[record[0] - 1]] = record[1]
+        return {run: first[key] for run, key in wanted.items() if first[key] != run}
+
+    async def _create(self, tasks: Sequence[NewTask]) -> None:
+        if tasks:
+            await self._insert("task_create_batch", columns_of(map(task_row, tasks), 31))
+
+    async def _write(self, writes: Sequence[TaskWrite]) -> set[int]:
+        columns = columns_of(map(write_row, writes), 18)
+        rows = await self._session.fetch(
+            statement("task_write_batch"), *columns, parent=self._parent, batch=len(writes)
+        )
+        self.rows += len(rows)
+        return {row[0] for row in rows}
+
+    async def _keep_history(self, kept: Sequence[TaskWrite]) -> None:
+        ended = [attempt_row(write, write.record) for write in kept if write.record is not None]
+        if ended:
+            await self._insert("attempt_add_batch", columns_of(ended, 11))
+        notes = [row for write in kept for row in note_rows(write)]
+        if notes:
+            await self._insert("note_add_batch", columns_of(notes, 6))
+
+    async def _log(self, lines: Sequence[LogLine]) -> None:
+        if lines:
+            await self._insert("log_add_batch", columns_of(map(log_row, lines), 7))

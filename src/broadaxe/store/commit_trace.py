@@ -1,0 +1,60 @@
+"""The spans of a group commit: one `flush`, and a short `commit-wait` for each recorded member."""
+
+from collections.abc import Sequence
+
+from broadaxe.store.pending import Pending
+from broadaxe.telemetry import names as T
+from broadaxe.telemetry.span import LINK_LIMIT
+from broadaxe.telemetry.tracer import NOOP, AnySpan, Tracer
+
+_KIND = "task"
+
+
+class CommitTrace:
+    """Spans of one attempt to commit. The flush hangs under its first recorded member."""
+
+    __slots__ = ("_members", "_ops", "_tracer", "parent", "rows")
+
+    def __init__(self, tracer: Tracer, ops: Sequence[Pending], epoch: int, partition: int) -> None:
+        self._tracer = tracer
+        self._ops = ops
+        self._members = 0
+        self.rows = 0
+        self.parent: AnySpan = NOOP
+        """What the statements hang under."""
+        if not tracer.enabled:
+            return
+        for op in ops:
+            if op.parents:
+                if not self._members:
+                    self.parent = tracer.start(T.SPAN_FLUSH, op.parents[0][0])
+                self._members += len(op.parents)
+        if self.parent.recording:
+            self.parent.set(T.ATTR_FLUSH_KIND, _KIND)
+            self.parent.set(T.ATTR_BATCH_SIZE, sum(op.count for op in ops))
+            self.parent.set(T.ATTR_BATCH_MEMBERS, self._members)
+            self.parent.set(T.ATTR_EPOCH, epoch)
+            self.parent.set(T.ATTR_PARTITION, partition)
+
+    def committed(self, ended_ns: int) -> None:
+        """Ends the flush, and tells each member how long it waited."""
+        flush = self.parent
+        if not flush.recording:
+            return
+        links = 0
+        for op in self._ops:
+            for parent, task_id in op.parents:
+                wait = self._tracer.start(T.SPAN_COMMIT_WAIT, parent, start_ns=op.submitted_ns)
+                wait.set(T.ATTR_TASK_ID, str(task_id))
+                wait.set(T.ATTR_FLUSH_KIND, _KIND)
+                wait.link(flush.context)
+                wait.end(ended_ns)
+                if links < LINK_LIMIT:
+                    flush.link(wait.context)
+                    links += 1
+        flush.set(T.ATTR_ROWS_CHANGED, self.rows)
+        flush.end(ended_ns)
+
+    def failed(self, reason: str) -> None:
+        """Ends the flush of an attempt that did not commit."""
+        self.parent.end(error_type=reason.partition(" ")[0])

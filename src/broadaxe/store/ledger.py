@@ -1,0 +1,236 @@
+"""The ledger: the narrow contract between the engine and the database.
+
+About thirty operations. Writes of tasks join the group commit: everything that waits while a commit is in
+flight shares the next one, and no call returns before its commit is durable. Each write is compare-and-set
+on (task, attempt, state) and reports whether it held; the caller acts only upon what held.
+
+Errors: `Unavailable` when the database is away for longer than the caller's patience,
+`ResourceExhausted` when too many bytes wait for it, `StoreError` for a single refused item
+(its neighbours in the batch are committed), `Fenced` once another process owns the lease.
+"""
+
+from asyncio import Future
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum
+from typing import Protocol
+from uuid import UUID
+
+from broadaxe.domain.errors import BroadaxeError, Unavailable
+from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId
+from broadaxe.domain.task import AttemptRecord, Note, TaskFacts, TaskState, TaskStatus
+from broadaxe.domain.task import TaskFilter as TaskFilter
+from broadaxe.domain.workflow import LabelValue as LabelValue
+from broadaxe.domain.workflow import WorkflowDefinition
+from broadaxe.domain.workflow import WorkflowVersion as WorkflowVersion
+from broadaxe.telemetry.context import TraceContext
+
+
+class StoreError(BroadaxeError):
+    """One item was refused by the database; the message names the constraint or the type, never a value."""
+
+
+class Fenced(Unavailable):
+    """The lease belongs to another process: nothing this one decides is written any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildClaim:
+    """The dedupe key of a spawned child: the first claim wins, later ones are given its run."""
+
+    parent_task_id: UUID
+    key: str
+    """`child_key` if given, else the child index as text, prefixed so that the two never collide."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A task to be created, already assigned if its status says so."""
+
+    facts: TaskFacts
+    status: TaskStatus
+    claim: ChildClaim | None = None
+    trace: TraceContext | None = None
+    """Parent of this member's commit-wait span; None when unsampled."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskWrite:
+    """A state change: holds only if the row still is in (`expect_attempt`, `expect_state`)."""
+
+    tenant_id: TenantId
+    task_id: TaskId
+    expect_attempt: int
+    expect_state: TaskState
+    status: TaskStatus
+    record: AttemptRecord | None = None
+    notes: tuple[Note, ...] = ()
+    trace: TraceContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTask:
+    """A task as its row says."""
+
+    facts: TaskFacts
+    status: TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A registered worker."""
+
+    tenant_id: TenantId
+    id: WorkerId
+    name: str
+    actions: tuple[str, ...]
+    slots: dict[str, int]
+    labels: dict[str, LabelValue]
+    runtime: dict[str, str]
+    """sdk_version, language, language_version, os, extra: as far as known."""
+    registered_at: datetime
+    last_heartbeat_at: datetime | None = None
+    listening_since: datetime | None = None
+    """When the newest session was opened; None while there is none."""
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One log line of a task."""
+
+    tenant_id: TenantId
+    task_id: TaskId
+    attempt: int
+    created_at: datetime
+    level: str
+    message: str
+    metadata: bytes
+
+
+class MessageKind(IntEnum):
+    """Messages between processes. Values are stored."""
+
+    WORKER_CHANGED = 1
+    """Pause, labels: the owner reads the worker's row again."""
+    CANCEL = 2
+    REPLAY = 3
+    WORKFLOW_CHANGED = 4
+    TOKEN_REVOKED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message for the engine that owns the tenant."""
+
+    tenant_id: TenantId
+    kind: MessageKind
+    body: bytes
+    """A JSON object."""
+    trace: TraceContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Ownership of the scheduling of every tenant in `partition`, fenced by `epoch`."""
+
+    partition: int
+    epoch: int
+    previous_engine: EngineId | None = None
+    spans_confirmed_until: datetime | None = None
+    """Up to when the previous owner's spans had left it; later final tasks have theirs emitted again."""
+
+
+@dataclass(slots=True)
+class DatabaseState:
+    """Whether the database can be reached now."""
+
+    available: bool = False
+    away_since: datetime | None = None
+    listeners: list[Callable[[bool], None]] = field(default_factory=list)
+
+
+class Ledger(Protocol):
+    """The operations. `tenant_id` is in the key of each."""
+
+    state: DatabaseState
+
+    # -- tasks: these join the group commit ----------------------------------------------------------
+    def create_tasks(self, tasks: Sequence[NewTask], *, patience: float | None) -> "Future[list[UUID]]":
+        """Create tasks. Resolves to one run id each: its own, or the one that already holds its claim
+        (then nothing was created for it). `patience`: seconds to wait for an absent database; None = hold.
+        """
+
+    def write_task(self, write: TaskWrite, *, lazy: float | None = None) -> "Future[bool]":
+        """Change a task's state; True if the compare held. `lazy`: seconds this write may wait for
+        another commit to ride on before it causes one of its own."""
+
+    def add_log_lines(self, lines: Sequence[LogLine]) -> "Future[None]":
+        """Store log lines."""
+
+    def post(self, messages: Sequence[Message]) -> "Future[None]":
+        """Leave messages for the owners and wake them (NOTIFY from a transaction of its own)."""
+
+    # -- tasks: reads of the primary ------------------------------------------------------------------
+    def get_task(self, tenant_id: TenantId, task_id: UUID) -> "Awaitable[StoredTask | None]": ...
+    def get_tasks(self, tenant_id: TenantId, ids: Sequence[UUID]) -> "Awaitable[list[StoredTask]]":
+        """Tasks whose task id or run id is in `ids`."""
+
+    def find_tasks(
+        self, tenant_id: TenantId, where: TaskFilter, limit: int
+    ) -> "Awaitable[list[tuple[TaskId, TaskState]]]":
+        """Newest first."""
+
+    def load_inputs(self, tenant_id: TenantId, ids: Sequence[UUID]) -> "Awaitable[dict[UUID, bytes]]": ...
+
+    # -- workflows ------------------------------------------------------------------------------------
+    def put_workflow(
+        self, tenant_id: TenantId, definition: WorkflowDefinition
+    ) -> "Awaitable[WorkflowVersion]":
+        """Store a version, or return the newest if its checksum is the same. Safe under concurrency:
+        two processes that register the same workflow at once both succeed and get one workflow id."""
+
+    def latest_version(self, tenant_id: TenantId, name: str) -> "Awaitable[WorkflowVersion | None]": ...
+    def get_version(
+        self, tenant_id: TenantId, version_id: VersionId
+    ) -> "Awaitable[WorkflowVersion | None]": ...
+
+    # -- workers --------------------------------------------------------------------------------------
+    def add_worker(self, worker: WorkerRow) -> "Awaitable[None]": ...
+    def get_worker(self, tenant_id: TenantId, worker_id: WorkerId) -> "Awaitable[WorkerRow | None]": ...
+    def set_session(
+        self, tenant_id: TenantId, worker_id: WorkerId, opened_at: datetime, listening: bool
+    ) -> "Awaitable[bool]":
+        """Record that a session opened, or that the one opened at `opened_at` closed (only if newest)."""
+
+    def put_labels(
+        self, tenant_id: TenantId, worker_id: WorkerId, labels: dict[str, LabelValue]
+    ) -> "Awaitable[dict[str, LabelValue] | None]":
+        """Upsert by key; all labels afterwards, None for an unknown worker."""
+
+    def set_paused(self, tenant_id: TenantId, worker_id: WorkerId, paused: bool) -> "Awaitable[bool]": ...
+    def record_heartbeats(
+        self, beats: Sequence[tuple[TenantId, WorkerId, datetime]]
+    ) -> "Awaitable[None]": ...
+    def load_workers(self, seen_since: datetime) -> "Awaitable[list[WorkerRow]]":
+        """Workers of all tenants with a heartbeat or registration since then, and those that still hold
+        assigned tasks."""
+
+    # -- ownership ------------------------------------------------------------------------------------
+    def acquire_lease(self, engine_id: EngineId) -> "Awaitable[Lease]":
+        """Wait until this process owns the scheduling: takes the session advisory lock, raises the epoch.
+        Cancellable. From then on every group commit is fenced by the epoch."""
+
+    def release_lease(self, confirmed_until: datetime | None) -> "Awaitable[None]": ...
+    def load_live_tasks(self) -> "AsyncIterator[list[StoredTask]]":
+        """Every task that is not final, oldest first, in pages."""
+
+    def load_finished_since(self, at: datetime) -> "AsyncIterator[list[StoredTask]]":
+        """Tasks that became final since then, in pages: their spans may be missing."""
+
+    def sweep(self, confirmed_until: datetime | None) -> "Awaitable[list[Message]]":
+        """The one statement a second: takes the messages that wait, and notes up to when our spans left."""
+
+    def on_wake(self, callback: Callable[[], None]) -> None:
+        """Call this when a NOTIFY says that messages wait."""

@@ -1,0 +1,41 @@
+"""How the store reaches its database, and its limits."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """Settings of the room. Times are seconds, sizes bytes."""
+
+    dsn: str
+    """A libpq URL; its `sslmode` counts unless `sslmode` is given here."""
+    sslmode: SslMode | None = None
+    application_name: str = "broadaxe"
+    pool_size: int = 10
+    """Connections for reads at most."""
+    connect_timeout: float = 5.0
+    statement_timeout: float = 30.0
+    """The server ends a statement after it; the client gives a connection up a little later."""
+    lock_timeout: float = 10.0
+    idle_in_transaction_timeout: float = 15.0
+    """A frozen owner's transaction is ended by the server after it: its locks must not hold up others."""
+    read_patience: float = 2.0
+    """How long a read waits for an absent database before it answers Unavailable."""
+    retry_first: float = 0.05
+    retry_longest: float = 2.0
+    """Bounds of the jittered pause between two attempts to connect."""
+    batch_max_ops: int = 1000
+    batch_max_bytes: int = 16 << 20
+    """What one commit takes at most; a single larger operation goes alone."""
+    held_max_bytes: int = 256 << 20
+    """What may wait for the database; beyond it new work is refused."""
+    held_max_seconds: float = 300.0
+    """How long an operation without patience of its own waits at most."""
+    live_page_rows: int = 500
+    tenant_partition: int = 0
+    """The lease this process competes for."""
+    days_ahead: int = 3
+    """Day partitions made ahead."""

@@ -1,0 +1,197 @@
+"""The ledger on PostgreSQL: the `Ledger` contract over the writer, the lease and the stores."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from broadaxe.clock import Clock, Ids
+from broadaxe.domain.errors import BroadaxeError
+from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId
+from broadaxe.domain.task import TaskFilter, TaskState
+from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
+from broadaxe.store.connection import Database
+from broadaxe.store.instruments import MetricSink
+from broadaxe.store.lease import LeaseKeeper
+from broadaxe.store.ledger import (
+    DatabaseState,
+    Lease,
+    LogLine,
+    Message,
+    NewTask,
+    StoredTask,
+    TaskWrite,
+    WorkerRow,
+)
+from broadaxe.store.messages import MessagePost
+from broadaxe.store.options import StoreOptions
+from broadaxe.store.partitions import Partitions
+from broadaxe.store.task_reads import TaskReads
+from broadaxe.store.workers import WorkerStore
+from broadaxe.store.workflows import WorkflowStore
+from broadaxe.store.writer import Fence, GroupCommitWriter
+from broadaxe.telemetry.tracer import Tracer
+
+
+class PostgresLedger:
+    """See `broadaxe.store.ledger.Ledger` for what each operation promises.
+
+    `open()` returns at once; `database.availability` says when the database is there. The schema must be
+    migrated (`broadaxe.store.migrate`). Share one `Database` between this and the other stores of a process.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.state: DatabaseState = database.availability.state
+        self.partitions = Partitions(database)
+        self._lease = LeaseKeeper(database)
+        self._writer = GroupCommitWriter(database, self._fence, self._lease.lose, self._repair)
+        self._lease.on_fenced(self._writer.lose_fence)
+        self._tasks = TaskReads(database)
+        self._workflows = WorkflowStore(database)
+        self._workers = WorkerStore(database, self._engine_id)
+        self._messages = MessagePost(database)
+
+    @classmethod
+    def build(
+        cls,
+        options: StoreOptions,
+        clock: Clock,
+        ids: Ids,
+        tracer: Tracer,
+        metrics: MetricSink | None = None,
+    ) -> "PostgresLedger":
+        """A ledger with a `Database` of its own."""
+        return cls(Database(options, clock, ids, tracer, metrics))
+
+    async def open(self) -> None:
+        """Starts the connections and the writer."""
+        await self.database.open()
+        self._writer.start()
+
+    async def close(self) -> None:
+        """Stops everything; what is not committed by then is answered Unavailable."""
+        await self._writer.close()
+        await self._messages.close()
+        await self._lease.close()
+        await self.database.close()
+
+    async def drain(self) -> None:
+        """Waits until every write submitted so far is answered."""
+        await self._writer.drain()
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of writes that are not answered yet."""
+        return self._writer.held_bytes
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch of the lease that is held, None without one."""
+        fence = self._lease.fence
+        return fence.epoch if fence else None
+
+    def _fence(self) -> Fence | None:
+        return self._lease.fence
+
+    def _engine_id(self) -> EngineId | None:
+        fence = self._lease.fence
+        return fence.engine_id if fence else None
+
+    async def _repair(self) -> None:
+        try:
+            await self.partitions.ensure_partitions()
+        except BroadaxeError:
+            return  # the batch is tried again and says what is wrong
+
+    # -- tasks -----------------------------------------------------------------------------------------
+
+    def create_tasks(
+        self, tasks: Sequence[NewTask], *, patience: float | None
+    ) -> "asyncio.Future[list[UUID]]":
+        return self._writer.create(tasks, patience)
+
+    def write_task(self, write: TaskWrite, *, lazy: float | None = None) -> "asyncio.Future[bool]":
+        return self._writer.write(write, lazy)
+
+    def add_log_lines(self, lines: Sequence[LogLine]) -> "asyncio.Future[None]":
+        return self._writer.log(lines)
+
+    def post(self, messages: Sequence[Message]) -> "asyncio.Future[None]":
+        return asyncio.ensure_future(self._messages.post(messages))
+
+    async def get_task(self, tenant_id: TenantId, task_id: UUID) -> StoredTask | None:
+        return await self._tasks.get_task(tenant_id, task_id)
+
+    async def get_tasks(self, tenant_id: TenantId, ids: Sequence[UUID]) -> list[StoredTask]:
+        return await self._tasks.get_tasks(tenant_id, ids)
+
+    async def find_tasks(
+        self, tenant_id: TenantId, where: TaskFilter, limit: int
+    ) -> list[tuple[TaskId, TaskState]]:
+        return await self._tasks.find_tasks(tenant_id, where, limit)
+
+    async def load_inputs(self, tenant_id: TenantId, ids: Sequence[UUID]) -> dict[UUID, bytes]:
+        return await self._tasks.load_inputs(tenant_id, ids)
+
+    # -- workflows -------------------------------------------------------------------------------------
+
+    async def put_workflow(self, tenant_id: TenantId, definition: WorkflowDefinition) -> WorkflowVersion:
+        return await self._workflows.put_workflow(tenant_id, definition)
+
+    async def latest_version(self, tenant_id: TenantId, name: str) -> WorkflowVersion | None:
+        return await self._workflows.latest_version(tenant_id, name)
+
+    async def get_version(self, tenant_id: TenantId, version_id: VersionId) -> WorkflowVersion | None:
+        return await self._workflows.get_version(tenant_id, version_id)
+
+    # -- workers ---------------------------------------------------------------------------------------
+
+    async def add_worker(self, worker: WorkerRow) -> None:
+        await self._workers.add_worker(worker)
+
+    async def get_worker(self, tenant_id: TenantId, worker_id: WorkerId) -> WorkerRow | None:
+        return await self._workers.get_worker(tenant_id, worker_id)
+
+    async def set_session(
+        self, tenant_id: TenantId, worker_id: WorkerId, opened_at: datetime, listening: bool
+    ) -> bool:
+        return await self._workers.set_session(tenant_id, worker_id, opened_at, listening)
+
+    async def put_labels(
+        self, tenant_id: TenantId, worker_id: WorkerId, labels: dict[str, LabelValue]
+    ) -> dict[str, LabelValue] | None:
+        return await self._workers.put_labels(tenant_id, worker_id, labels)
+
+    async def set_paused(self, tenant_id: TenantId, worker_id: WorkerId, paused: bool) -> bool:
+        return await self._workers.set_paused(tenant_id, worker_id, paused)
+
+    async def record_heartbeats(self, beats: Sequence[tuple[TenantId, WorkerId, datetime]]) -> None:
+        await self._workers.record_heartbeats(beats)
+
+    async def load_workers(self, seen_since: datetime) -> list[WorkerRow]:
+        return await self._workers.load_workers(seen_since)
+
+    # -- ownership -------------------------------------------------------------------------------------
+
+    async def acquire_lease(self, engine_id: EngineId) -> Lease:
+        return await self._lease.acquire(engine_id)
+
+    async def release_lease(self, confirmed_until: datetime | None) -> None:
+        await self._lease.release(confirmed_until)
+
+    def load_live_tasks(self) -> AsyncIterator[list[StoredTask]]:
+        return self._tasks.load_live_tasks()
+
+    def load_finished_since(self, at: datetime) -> AsyncIterator[list[StoredTask]]:
+        return self._tasks.load_finished_since(at)
+
+    async def sweep(self, confirmed_until: datetime | None) -> list[Message]:
+        return await self._lease.sweep(confirmed_until)
+
+    def on_wake(self, callback: Callable[[], None]) -> None:
+        self._lease.on_wake(callback)
+
+    def on_fenced(self, callback: Callable[[], None]) -> None:
+        """Calls back when another engine has taken the lease: stop sending, drop memory."""
+        self._lease.on_fenced(callback)

@@ -1,0 +1,159 @@
+"""Rows to domain values and back. The order of columns is that of the SQL files."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+
+from broadaxe.domain.ids import TenantId
+from broadaxe.domain.task import AttemptRecord, TaskFacts, TaskState, TaskStatus
+from broadaxe.domain.workflow import LabelValue, WorkflowDefinition
+from broadaxe.store.ledger import (
+    LogLine,
+    Message,
+    MessageKind,
+    NewTask,
+    StoredTask,
+    TaskWrite,
+    WorkerRow,
+    WorkflowVersion,
+)
+from broadaxe.store.session import Record
+from broadaxe.telemetry.context import TraceContext
+
+_STATES = {int(state): state for state in TaskState}
+_FACT_COLUMNS = 17
+
+Columns = list[list[object]]
+
+
+def columns_of(rows: Iterable[Sequence[object]], width: int) -> Columns:
+    """Rows turned into the arrays that a statement takes."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return columns or [[] for _ in range(width)]
+
+
+def task_row(task: NewTask) -> tuple[object, ...]:
+    """The columns of a new task."""
+    f, s = task.facts, task.status
+    return (
+        f.tenant_id, f.id, f.run_id, f.workflow_id, f.version_id, f.step_id, f.priority, f.created_at,
+        f.input, f.metadata, f.trace, f.parent_task_id, f.parent_run_id, f.child_index, f.child_key,
+        f.desired_worker_id, f.desired_labels, s.state, s.attempt, s.queued_at, s.app_retries,
+        s.internal_retries, s.worker_id, s.assigned_at, s.started_at, s.finished_at, s.retry_at,
+        s.timeout_at, s.slot_released, s.output, s.error,
+    )  # fmt: skip
+
+
+def write_row(write: TaskWrite) -> tuple[object, ...]:
+    """The columns of a state change."""
+    s = write.status
+    return (
+        write.tenant_id, write.task_id, write.expect_attempt, write.expect_state, s.state, s.attempt,
+        s.queued_at, s.app_retries, s.internal_retries, s.worker_id, s.assigned_at, s.started_at,
+        s.finished_at, s.retry_at, s.timeout_at, s.slot_released, s.output, s.error,
+    )  # fmt: skip
+
+
+def attempt_row(write: TaskWrite, record: AttemptRecord) -> tuple[object, ...]:
+    """The columns of an attempt that ended."""
+    return (
+        write.tenant_id, write.task_id, record.attempt, record.outcome, record.queued_at, record.assigned_at,
+        record.started_at, record.ended_at, record.worker_id, record.output, record.error,
+    )  # fmt: skip
+
+
+def note_rows(write: TaskWrite) -> Iterable[tuple[object, ...]]:
+    """The columns of a write's notes."""
+    for note in write.notes:
+        yield write.tenant_id, write.task_id, note.kind, note.attempt, note.at, note.message.encode()
+
+
+def log_row(line: LogLine) -> tuple[object, ...]:
+    """The columns of a log line."""
+    return (
+        line.tenant_id, line.task_id, line.attempt, line.created_at, line.level, line.message.encode(),
+        line.metadata,
+    )  # fmt: skip
+
+
+def task_of(record: Record) -> StoredTask:
+    """A row of `task_columns`."""
+    values = tuple(record)
+    facts = TaskFacts(*values[:_FACT_COLUMNS])
+    return StoredTask(facts, TaskStatus(_STATES[values[_FACT_COLUMNS]], *values[_FACT_COLUMNS + 1 :]))
+
+
+def definition_bytes(definition: WorkflowDefinition) -> bytes:
+    """A definition as JSON text; equal definitions give equal bytes."""
+    return msgspec.json.encode(definition, order="deterministic")
+
+
+def version_of(tenant_id: TenantId, record: Record) -> WorkflowVersion:
+    """A row of a workflow version."""
+    definition = msgspec.json.decode(record["definition"], type=WorkflowDefinition)
+    return WorkflowVersion(tenant_id, record["workflow_id"], record["id"], definition, record["created_at"])
+
+
+def labels_bytes(labels: dict[str, LabelValue]) -> str:
+    """Labels as the JSON text that the column takes."""
+    return msgspec.json.encode(labels).decode()
+
+
+def labels_of(text: str) -> dict[str, LabelValue]:
+    """Labels out of their column."""
+    return msgspec.json.decode(text, type=dict[str, LabelValue])
+
+
+def json_text(value: dict[str, int] | dict[str, str]) -> str:
+    """A flat object as JSON text."""
+    return msgspec.json.encode(value).decode()
+
+
+def worker_of(record: Record) -> WorkerRow:
+    """A row of `worker_columns`."""
+    return WorkerRow(
+        tenant_id=record["tenant_id"],
+        id=record["id"],
+        name=record["name"],
+        actions=tuple(record["actions"]),
+        slots=msgspec.json.decode(record["slots"], type=dict[str, int]),
+        labels=labels_of(record["labels"]),
+        runtime=msgspec.json.decode(record["runtime"], type=dict[str, str]),
+        registered_at=record["registered_at"],
+        last_heartbeat_at=record["last_heartbeat_at"],
+        listening_since=record["listening_since"],
+        paused=record["paused"],
+    )
+
+
+def trace_bytes(trace: TraceContext | None) -> bytes | None:
+    """A context as 25 bytes."""
+    if trace is None:
+        return None
+    return trace.trace_id + trace.span_id + (b"\x01" if trace.sampled else b"\x00")
+
+
+def trace_of(value: bytes | None) -> TraceContext | None:
+    """A context out of its 25 bytes."""
+    if value is None or len(value) != 25:
+        return None
+    return TraceContext(value[:16], value[16:24], value[24] == 1)
+
+
+def message_of(record: Record) -> Message:
+    """A row of a message."""
+    kind = MessageKind(record["kind"])
+    return Message(record["tenant_id"], kind, record["body"], trace_of(record["trace"]))
+
+
+def id_floor(at: datetime) -> UUID:
+    """The lower bound of UUIDv7s made from that moment on."""
+    milliseconds = int(at.astimezone(UTC).timestamp() * 1000)
+    return UUID(int=max(0, min(milliseconds, (1 << 48) - 1)) << 80)
+
+
+def id_time(value: UUID) -> datetime:
+    """The moment a UUIDv7 was made, in milliseconds."""
+    return datetime.fromtimestamp((value.int >> 80) / 1000, UTC)

@@ -1,0 +1,69 @@
+-- fragment: task_columns
+tenant_id, id, run_id, workflow_id, version_id, step_id, priority, created_at, input, metadata, trace,
+parent_task_id, parent_run_id, child_index, child_key, desired_worker_id, desired_labels,
+state, attempt, queued_at, app_retries, internal_retries, worker_id, assigned_at, started_at, finished_at,
+retry_at, timeout_at, slot_released, output, error
+
+-- name: task_create_batch (INSERT task): Creates tasks, one element of each array a task.
+INSERT INTO task ({task_columns})
+SELECT * FROM unnest(
+    $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::smallint[], $8::timestamptz[],
+    $9::bytea[], $10::bytea[], $11::bytea[], $12::uuid[], $13::uuid[], $14::integer[], $15::text[], $16::uuid[],
+    $17::bytea[], $18::smallint[], $19::integer[], $20::timestamptz[], $21::integer[], $22::integer[], $23::uuid[],
+    $24::timestamptz[], $25::timestamptz[], $26::timestamptz[], $27::timestamptz[], $28::timestamptz[],
+    $29::boolean[], $30::bytea[], $31::bytea[])
+
+-- name: task_write_batch (UPDATE task): Changes tasks that still are in the expected attempt and state.
+UPDATE task t
+SET state = u.state, attempt = u.attempt, queued_at = u.queued_at, app_retries = u.app_retries,
+    internal_retries = u.internal_retries, worker_id = u.worker_id, assigned_at = u.assigned_at,
+    started_at = u.started_at, finished_at = u.finished_at, retry_at = u.retry_at, timeout_at = u.timeout_at,
+    slot_released = u.slot_released, output = u.output, error = u.error
+FROM unnest(
+    $1::uuid[], $2::uuid[], $3::integer[], $4::smallint[], $5::smallint[], $6::integer[], $7::timestamptz[],
+    $8::integer[], $9::integer[], $10::uuid[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
+    $14::timestamptz[], $15::timestamptz[], $16::boolean[], $17::bytea[], $18::bytea[]
+) WITH ORDINALITY AS u (
+    tenant_id, id, expect_attempt, expect_state, state, attempt, queued_at, app_retries, internal_retries,
+    worker_id, assigned_at, started_at, finished_at, retry_at, timeout_at, slot_released, output, error, item)
+WHERE t.tenant_id = u.tenant_id AND t.id = u.id AND t.attempt = u.expect_attempt AND t.state = u.expect_state
+RETURNING u.item
+
+-- name: child_claim_batch (INSERT child_claim): Claims dedupe keys of children; returns those that were free.
+INSERT INTO child_claim (tenant_id, parent_task_id, key, run_id)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[])
+ON CONFLICT DO NOTHING
+RETURNING run_id
+
+-- name: child_claim_holders (SELECT child_claim): Says which runs hold keys.
+SELECT u.item, c.run_id
+FROM unnest($1::uuid[], $2::uuid[], $3::text[]) WITH ORDINALITY AS u (tenant_id, parent_task_id, key, item)
+JOIN child_claim c ON c.tenant_id = u.tenant_id AND c.parent_task_id = u.parent_task_id AND c.key = u.key
+
+-- name: task_get (SELECT task): Reads one task.
+SELECT {task_columns} FROM task WHERE tenant_id = $1 AND id = $2
+
+-- name: task_get_many (SELECT task): Reads tasks by their own ids or by their run's; no task is a day older than its run.
+SELECT {task_columns} FROM task WHERE tenant_id = $1 AND id = ANY($2::uuid[])
+UNION ALL
+SELECT {task_columns} FROM task
+WHERE tenant_id = $1 AND run_id = ANY($2::uuid[]) AND run_id <> id AND id <> ALL($2::uuid[]) AND id >= $3
+
+-- name: task_find (SELECT task): Finds tasks by time, state, workflow and keys in their metadata, newest first.
+SELECT id, state, metadata FROM task
+WHERE tenant_id = $1 AND id >= $2 AND id < $3
+  AND created_at >= $4 AND ($5::timestamptz IS NULL OR created_at < $5)
+  AND ($6::smallint[] IS NULL OR state = ANY($6))
+  AND ($7::uuid[] IS NULL OR workflow_id = ANY($7))
+ORDER BY id DESC
+LIMIT $8
+
+-- name: task_inputs (SELECT task): Reads the inputs of tasks.
+SELECT id, input FROM task WHERE tenant_id = $1 AND id = ANY($2::uuid[])
+
+-- name: task_live_page (SELECT task): Reads tasks that are not final, oldest first, from an id on.
+SELECT {task_columns} FROM task WHERE state < 10 AND id > $1 ORDER BY id LIMIT $2
+
+-- name: task_finished_page (SELECT task): Reads tasks that became final since a moment, by id from an id on.
+SELECT {task_columns} FROM task
+WHERE state >= 10 AND finished_at >= $1 AND id > $2 ORDER BY id LIMIT $3

@@ -1,0 +1,316 @@
+"""The group-commit writer: one connection, one commit for everything that waits.
+
+Natural batching: while a commit is in flight arrivals gather, and a lone operation waits for nobody. Every
+transaction is fenced by the lease's epoch, and knows its id, so that after a cut during COMMIT the database
+can be asked what became of it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from broadaxe.domain.errors import BroadaxeError, Unavailable
+from broadaxe.domain.ids import EngineId
+from broadaxe.store.batch import Batch
+from broadaxe.store.commit_trace import CommitTrace
+from broadaxe.store.connection import WRITER_SETTINGS, Database
+from broadaxe.store.failures import DRIVER_ERRORS, Failure, classify, describe, sqlstate_of
+from broadaxe.store.ledger import LogLine, NewTask, StoreError, TaskWrite
+from broadaxe.store.pending import ROW_OVERHEAD, Pending, PendingQueue, size_of_task, size_of_write
+from broadaxe.store.session import Session
+from broadaxe.store.statements import statement
+from broadaxe.telemetry import names as T
+
+_log = logging.getLogger("broadaxe.store")
+_KIND = ((T.LABEL_KIND, "task"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What a transaction must still find in the lease's row."""
+
+    partition: int
+    epoch: int
+    engine_id: EngineId
+
+
+class _Fenced(Exception):
+    """Another engine took the lease."""
+
+
+class _Refused(Exception):
+    """The database refused something in the batch."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class _NotCommitted(Exception):
+    """The transaction certainly did not commit: the batch goes back to the queue."""
+
+
+class GroupCommitWriter:
+    """Commits operations. `fence` says what is owned now; `on_fenced` is called when that turns out wrong;
+    `repair` is called when a day partition is missing."""
+
+    def __init__(
+        self,
+        database: Database,
+        fence: Callable[[], Fence | None],
+        on_fenced: Callable[[Fence], None],
+        repair: Callable[[], Awaitable[None]],
+    ) -> None:
+        options = database.options
+        self._db = database
+        self._fence = fence
+        self._on_fenced = on_fenced
+        self._repair = repair
+        self._queue = PendingQueue(options.held_max_bytes, options.batch_max_ops, options.batch_max_bytes)
+        self._session: Session | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._tries = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of all operations that are not answered yet."""
+        return self._queue.held_bytes
+
+    # -- submitting ------------------------------------------------------------------------------------
+
+    def create(self, tasks: Sequence[NewTask], patience: float | None) -> "asyncio.Future[list[UUID]]":
+        """Queues the creation of tasks."""
+        parents = [
+            (task.trace, task.facts.id) for task in tasks if task.trace is not None and task.trace.sampled
+        ]
+        op = self._pending(sum(map(size_of_task, tasks)), patience)
+        op.tasks, op.count, op.parents = tasks, len(tasks), parents
+        return self._submit(op, None)
+
+    def write(self, write: TaskWrite, lazy: float | None) -> "asyncio.Future[bool]":
+        """Queues a state change."""
+        op = self._pending(size_of_write(write), None)
+        op.write = write
+        if write.trace is not None and write.trace.sampled:
+            op.parents = ((write.trace, write.task_id),)
+        return self._submit(op, lazy)
+
+    def log(self, lines: Sequence[LogLine]) -> "asyncio.Future[None]":
+        """Queues log lines."""
+        op = self._pending(sum(ROW_OVERHEAD + len(x.message) + len(x.metadata) for x in lines), None)
+        op.lines, op.count = lines, len(lines)
+        return self._submit(op, None)
+
+    def _pending(self, size: int, patience: float | None) -> Pending:
+        loop = asyncio.get_running_loop()
+        longest = self._db.options.held_max_seconds
+        patient = patience is None or patience >= longest
+        deadline = loop.time() + (longest if patience is None else min(patience, longest))
+        return Pending(loop.create_future(), size, self._db.clock.now_ns(), deadline, patient)
+
+    def _submit(self, op: Pending, lazy: float | None) -> "asyncio.Future[Any]":
+        if self._fence() is None:
+            op.fail(Unavailable("This engine does not own the scheduling."))
+        else:
+            try:
+                self._queue.put(op, lazy)
+            except BroadaxeError as error:
+                op.fail(error)
+            else:
+                self._idle.clear()
+        return op.future
+
+    # -- running ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts committing."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="store-writer")
+
+    async def drain(self) -> None:
+        """Waits until everything submitted so far is answered."""
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        """Stops; what still waits is answered Unavailable. Drain first."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        self._queue.fail_all(lambda: Unavailable("This engine is stopping."))
+        self._idle.set()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def lose_fence(self) -> None:
+        """The lease is gone: answer everything that waits."""
+        self._queue.fail_all(lambda: Unavailable("Another engine owns the scheduling now."))
+        self._settle_idle()
+
+    def _settle_idle(self) -> None:
+        if not len(self._queue):
+            self._idle.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._queue.work.wait()
+            await self._connected()
+            batch = self._queue.take()
+            try:
+                if batch:
+                    await self._settle(batch)
+            except asyncio.CancelledError:
+                for op in batch:
+                    op.fail(Unavailable("This engine is stopping."))
+                raise
+            self._settle_idle()
+
+    async def _connected(self) -> Session:
+        if self._session is None or self._session.closed:
+            self._session = await self._db.connect_patiently("writer", WRITER_SETTINGS)
+        return self._session
+
+    async def _settle(self, batch: list[Pending]) -> None:
+        """Commits a batch, splitting it where the database refuses something, until each is answered."""
+        groups = [batch]
+        while groups:
+            ops = groups.pop()
+            try:
+                await self._commit(ops)
+            except _NotCommitted:
+                rest = [op for group in reversed(groups) for op in group]
+                self._queue.give_back(ops + rest)
+                return
+            except _Fenced:
+                for op in [*ops, *(op for group in groups for op in group)]:
+                    self._queue.release(op)
+                    op.fail(Unavailable("Another engine owns the scheduling now."))
+                return
+            except _Refused as refusal:
+                if len(ops) > 1:
+                    middle = len(ops) // 2
+                    groups += [ops[middle:], ops[:middle]]
+                    continue
+                self._db.metrics.add(T.METRIC_COMMIT_REJECTED, ops[0].count, _KIND)
+                self._queue.release(ops[0])
+                error = StoreError(f"The database refused this item: {describe(refusal.cause)}")
+                error.__cause__ = refusal.cause
+                ops[0].fail(error)
+
+    async def _commit(self, ops: list[Pending]) -> None:
+        """One transaction for these operations; answers them when it committed."""
+        fence = self._fence()
+        if fence is None:
+            raise _Fenced
+        conflicts = 0
+        while True:
+            session = await self._connected()
+            trace = CommitTrace(self._db.instruments.tracer, ops, fence.epoch, fence.partition)
+            began = self._db.clock.monotonic()
+            try:
+                results = await self._attempt(session, ops, fence, trace)
+            except _Fenced:
+                trace.failed("fenced")
+                self._on_fenced(fence)
+                raise
+            except _NotCommitted as error:
+                trace.failed("not_committed")
+                await self._db.pause(self._tries)
+                self._tries += 1
+                raise error
+            except _Refused as error:
+                trace.failed(describe(error.cause))
+                if self._is_missing_partition(error.cause) and not conflicts:
+                    conflicts += 1
+                    await self._repair()
+                    continue
+                raise
+            self._tries = 0
+            seconds = self._db.clock.monotonic() - began
+            for op, result in zip(ops, results, strict=True):
+                self._queue.release(op)
+                op.resolve(result)
+            trace.committed(self._db.clock.now_ns())
+            self._db.metrics.record(T.METRIC_COMMIT_SIZE, sum(op.count for op in ops), _KIND)
+            self._db.metrics.record(T.METRIC_COMMIT_LATENCY, seconds, _KIND)
+            return
+
+    @staticmethod
+    def _is_missing_partition(error: Exception) -> bool:
+        # The server names the routine, whatever language its messages are in.
+        return (
+            sqlstate_of(error) == "23514"
+            and getattr(error, "server_source_function", "") == "ExecFindPartition"
+        )
+
+    async def _attempt(
+        self, session: Session, ops: list[Pending], fence: Fence, trace: CommitTrace
+    ) -> list[object]:
+        transaction: str | None = None
+        results: list[object] = []
+        committing = False
+        try:
+            await session.begin(trace.parent)
+            transaction = await session.fetch_value(
+                statement("lease_fence"), fence.partition, fence.epoch, fence.engine_id, parent=trace.parent
+            )
+            if transaction is None:
+                await session.rollback(trace.parent)
+                raise _Fenced
+            batch = Batch(session, trace.parent)
+            results = await batch.apply(ops)
+            trace.rows = batch.rows
+            committing = True
+            await session.commit(trace.parent)
+            return results
+        except DRIVER_ERRORS as error:
+            kind = classify(error)
+            if session.closed or kind is Failure.AWAY or committing:
+                session.terminate()
+                self._session = None
+                if sqlstate_of(error) in ("25006", "53100"):
+                    self._db.lost(error)
+                if (
+                    committing
+                    and transaction is not None
+                    and await self._was_committed(transaction, session.pid)
+                ):
+                    return results
+                raise _NotCommitted from error
+            if not await session.rollback(trace.parent):
+                self._session = None
+            if kind is Failure.REFUSED:
+                raise _Refused(error) from error
+            _log.info("A group commit is tried again: %s", describe(error))
+            raise _NotCommitted from error
+        except asyncio.CancelledError:
+            session.terminate()
+            self._session = None
+            raise
+
+    async def _was_committed(self, transaction: str, pid: int) -> bool:
+        """What became of a transaction whose COMMIT was cut; asks until the database knows."""
+        tries = 0
+        while True:
+            session = await self._connected()
+            try:
+                status = await session.fetch_value(statement("transaction_status"), transaction)
+                if status == "in progress":
+                    # The old backend has not noticed the cut; ended, it can only finish what it began.
+                    await session.fetch(statement("backend_terminate"), pid)
+                else:
+                    return bool(status == "committed")
+            except DRIVER_ERRORS as error:
+                if classify(error) is Failure.REFUSED:
+                    # An id the server never gave: a standby that missed the commit took over.
+                    return False
+                session.terminate()
+                self._session = None
+            await self._db.pause(tries)
+            tries += 1

@@ -1,0 +1,408 @@
+"""The ledger in memory: the same compare-and-set and claims as the database, with faults at will."""
+
+import asyncio
+from asyncio import Future
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID, uuid5
+
+from broadaxe.clock import Clock
+from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId, WorkflowId
+from broadaxe.domain.metadata import matches
+from broadaxe.domain.registration import checksum
+from broadaxe.domain.task import AttemptRecord, Note, TaskFilter, TaskState
+from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
+from broadaxe.store.ledger import (
+    ChildClaim,
+    DatabaseState,
+    Fenced,
+    Lease,
+    LogLine,
+    Message,
+    NewTask,
+    StoredTask,
+    TaskWrite,
+    WorkerRow,
+)
+
+_NAMESPACE = UUID("6f1d0b1e-5f4c-4d0a-9f0e-0a6b3c2d1e4f")
+_PAGE = 500
+
+
+class MemoryTables:
+    """What would be in the database. Several ledgers may share it, as processes share a database."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[UUID, StoredTask] = {}
+        self.claims: dict[tuple[TenantId, ChildClaim], UUID] = {}
+        self.attempts: dict[UUID, list[AttemptRecord]] = {}
+        self.notes: dict[UUID, list[Note]] = {}
+        self.workers: dict[UUID, WorkerRow] = {}
+        self.newest: dict[tuple[TenantId, str], WorkflowVersion] = {}
+        self.versions: dict[UUID, WorkflowVersion] = {}
+        self.checksums: dict[UUID, str] = {}
+        self.logs: list[LogLine] = []
+        self.messages: list[Message] = []
+        self.epoch = 0
+        self.owner: MemoryLedger | None = None
+        self.waiting: deque[tuple[MemoryLedger, Future[None]]] = deque()
+        self.confirmed_until: datetime | None = None
+        self.history: list[tuple[UUID, TaskState, int]] = []
+        """Every committed state of every task, in order."""
+
+
+class MemoryLedger:
+    """Implements `Ledger` on `MemoryTables`. Commits happen on the next turn of the loop, in order, unless
+    `hold` is set: then they wait for `release`."""
+
+    def __init__(self, clock: Clock, tables: MemoryTables | None = None) -> None:
+        self._clock = clock
+        self.tables = tables if tables is not None else MemoryTables()
+        self.state = DatabaseState(available=True)
+        self.hold = False
+        self.refuse: Callable[[object], BaseException | None] = lambda item: None
+        """Asked for every NewTask and TaskWrite: an exception makes the item fail."""
+        self.commits = 0
+        self.reads = 0
+        self.beats: list[tuple[TenantId, WorkerId, datetime]] = []
+        self._queue: deque[Callable[[], None]] = deque()
+        self._planned = False
+        self._epoch = 0
+        self._wake: list[Callable[[], None]] = []
+
+    # -- the group commit -------------------------------------------------------------------------------
+
+    def create_tasks(self, tasks: Sequence[NewTask], *, patience: float | None) -> "Future[list[UUID]]":
+        """Create tasks; the claims of the first."""
+        future: Future[list[UUID]] = asyncio.get_running_loop().create_future()
+        items = list(tasks)
+
+        def commit() -> None:
+            if future.cancelled():
+                return
+            error = self._fence() or next((e for e in map(self.refuse, items) if e is not None), None)
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result([self._create(task) for task in items])
+
+        self._enqueue(commit)
+        return future
+
+    def write_task(self, write: TaskWrite, *, lazy: float | None = None) -> "Future[bool]":
+        """Compare and set."""
+        future: Future[bool] = asyncio.get_running_loop().create_future()
+
+        def commit() -> None:
+            if future.cancelled():
+                return
+            error = self._fence() or self.refuse(write)
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(self._write(write))
+
+        self._enqueue(commit)
+        return future
+
+    def add_log_lines(self, lines: Sequence[LogLine]) -> "Future[None]":
+        """Store log lines."""
+        return self._later(lambda: self.tables.logs.extend(lines))
+
+    def post(self, messages: Sequence[Message]) -> "Future[None]":
+        """Leave messages."""
+        return self._later(lambda: self.tables.messages.extend(messages))
+
+    def release(self) -> None:
+        """Commit what waits, and go on as usual."""
+        self.hold = False
+        self._plan()
+
+    def crash(self) -> None:
+        """The process is gone: what was not committed never will be, the lease is free."""
+        self._queue.clear()
+        self._epoch = -1
+        if self.tables.owner is self:
+            self._pass_on()
+
+    def _later(self, change: Callable[[], None]) -> "Future[None]":
+        future: Future[None] = asyncio.get_running_loop().create_future()
+
+        def commit() -> None:
+            change()
+            if not future.done():
+                future.set_result(None)
+
+        self._enqueue(commit)
+        return future
+
+    def _enqueue(self, commit: Callable[[], None]) -> None:
+        self._queue.append(commit)
+        self._plan()
+
+    def _plan(self) -> None:
+        if not self._planned and not self.hold and self._queue:
+            self._planned = True
+            asyncio.get_running_loop().call_soon(self._commit)
+
+    def _commit(self) -> None:
+        self._planned = False
+        if self.hold:
+            return
+        self.commits += 1
+        batch, self._queue = self._queue, deque()
+        for commit in batch:
+            commit()
+
+    def _fence(self) -> BaseException | None:
+        if self._epoch != self.tables.epoch or self.tables.owner is not self:
+            return Fenced("the lease belongs to another process")
+        return None
+
+    def _create(self, task: NewTask) -> UUID:
+        facts = task.facts
+        if task.claim is not None:
+            holder = self.tables.claims.setdefault((facts.tenant_id, task.claim), facts.run_id)
+            if holder != facts.run_id:
+                return holder
+        self.tables.tasks[facts.id] = StoredTask(facts, task.status)
+        self.tables.history.append((facts.id, task.status.state, task.status.attempt))
+        return facts.run_id
+
+    def _write(self, write: TaskWrite) -> bool:
+        stored = self.tables.tasks.get(write.task_id)
+        if stored is None or stored.facts.tenant_id != write.tenant_id:
+            return False
+        if (stored.status.attempt, stored.status.state) != (write.expect_attempt, write.expect_state):
+            return False
+        self.tables.tasks[write.task_id] = StoredTask(stored.facts, write.status)
+        self.tables.history.append((write.task_id, write.status.state, write.status.attempt))
+        if write.record is not None:
+            self.tables.attempts.setdefault(write.task_id, []).append(write.record)
+        self.tables.notes.setdefault(write.task_id, []).extend(write.notes)
+        return True
+
+    # -- reads ------------------------------------------------------------------------------------------
+
+    async def get_task(self, tenant_id: TenantId, task_id: UUID) -> StoredTask | None:
+        """One task."""
+        self.reads += 1
+        await asyncio.sleep(0)
+        stored = self.tables.tasks.get(task_id)
+        return stored if stored is not None and stored.facts.tenant_id == tenant_id else None
+
+    async def get_tasks(self, tenant_id: TenantId, ids: Sequence[UUID]) -> list[StoredTask]:
+        """Tasks by task id or run id."""
+        self.reads += 1
+        await asyncio.sleep(0)
+        wanted = set(ids)
+        return [
+            stored
+            for stored in self.tables.tasks.values()
+            if stored.facts.tenant_id == tenant_id and {stored.facts.id, stored.facts.run_id} & wanted
+        ]
+
+    async def find_tasks(
+        self, tenant_id: TenantId, where: TaskFilter, limit: int
+    ) -> list[tuple[TaskId, TaskState]]:
+        """Newest first."""
+        await asyncio.sleep(0)
+        found = [
+            (stored.facts.id, stored.status.state)
+            for stored in self.tables.tasks.values()
+            if stored.facts.tenant_id == tenant_id and _fits(stored, where)
+        ]
+        return sorted(found, reverse=True)[:limit]
+
+    async def load_inputs(self, tenant_id: TenantId, ids: Sequence[UUID]) -> dict[UUID, bytes]:
+        """Inputs by task id."""
+        self.reads += 1
+        await asyncio.sleep(0)
+        return {
+            task_id: self.tables.tasks[task_id].facts.input for task_id in ids if task_id in self.tables.tasks
+        }
+
+    # -- workflows --------------------------------------------------------------------------------------
+
+    async def put_workflow(self, tenant_id: TenantId, definition: WorkflowDefinition) -> WorkflowVersion:
+        """A new version unless the newest is the same."""
+        await asyncio.sleep(0)
+        newest = self.tables.newest.get((tenant_id, definition.name))
+        digest = checksum(definition)
+        if newest is not None and self.tables.checksums[newest.version_id] == digest:
+            return newest
+        workflow_id = uuid5(_NAMESPACE, f"{tenant_id}/{definition.name}")
+        version_id = uuid5(workflow_id, f"{len(self.tables.versions)}/{digest}")
+        version = WorkflowVersion(
+            tenant_id, WorkflowId(workflow_id), VersionId(version_id), definition, self._clock.now()
+        )
+        self.tables.newest[(tenant_id, definition.name)] = version
+        self.tables.versions[version_id] = version
+        self.tables.checksums[version_id] = digest
+        return version
+
+    async def latest_version(self, tenant_id: TenantId, name: str) -> WorkflowVersion | None:
+        """The newest version."""
+        await asyncio.sleep(0)
+        return self.tables.newest.get((tenant_id, name))
+
+    async def get_version(self, tenant_id: TenantId, version_id: VersionId) -> WorkflowVersion | None:
+        """A version."""
+        await asyncio.sleep(0)
+        version = self.tables.versions.get(version_id)
+        return version if version is not None and version.tenant_id == tenant_id else None
+
+    # -- workers ----------------------------------------------------------------------------------------
+
+    async def add_worker(self, worker: WorkerRow) -> None:
+        """Store a worker."""
+        await asyncio.sleep(0)
+        self.tables.workers[worker.id] = worker
+
+    async def get_worker(self, tenant_id: TenantId, worker_id: WorkerId) -> WorkerRow | None:
+        """A worker."""
+        await asyncio.sleep(0)
+        row = self.tables.workers.get(worker_id)
+        return row if row is not None and row.tenant_id == tenant_id else None
+
+    async def set_session(
+        self, tenant_id: TenantId, worker_id: WorkerId, opened_at: datetime, listening: bool
+    ) -> bool:
+        """Compare and set by the time of opening."""
+        await asyncio.sleep(0)
+        row = self.tables.workers.get(worker_id)
+        if row is None:
+            return False
+        if listening:
+            if row.listening_since is not None and row.listening_since > opened_at:
+                return False
+            self.tables.workers[worker_id] = replace(row, listening_since=opened_at)
+            return True
+        if row.listening_since != opened_at:
+            return False
+        self.tables.workers[worker_id] = replace(row, listening_since=None)
+        return True
+
+    async def put_labels(
+        self, tenant_id: TenantId, worker_id: WorkerId, labels: dict[str, LabelValue]
+    ) -> dict[str, LabelValue] | None:
+        """Upsert by key."""
+        row = await self.get_worker(tenant_id, worker_id)
+        if row is None:
+            return None
+        after = {**row.labels, **labels}
+        self.tables.workers[worker_id] = replace(row, labels=after)
+        return after
+
+    async def set_paused(self, tenant_id: TenantId, worker_id: WorkerId, paused: bool) -> bool:
+        """Pause or resume."""
+        row = await self.get_worker(tenant_id, worker_id)
+        if row is None:
+            return False
+        self.tables.workers[worker_id] = replace(row, paused=paused)
+        return True
+
+    async def record_heartbeats(self, beats: Sequence[tuple[TenantId, WorkerId, datetime]]) -> None:
+        """Note them all."""
+        await asyncio.sleep(0)
+        for _, worker_id, at in beats:
+            self.beats.append((_, worker_id, at))
+            row = self.tables.workers.get(worker_id)
+            if row is not None:
+                self.tables.workers[worker_id] = replace(row, last_heartbeat_at=at)
+
+    async def load_workers(self, seen_since: datetime) -> list[WorkerRow]:
+        """Recent ones, and those with tasks."""
+        await asyncio.sleep(0)
+        busy = {
+            stored.status.worker_id
+            for stored in self.tables.tasks.values()
+            if stored.status.state is TaskState.ASSIGNED
+        }
+        return [
+            row
+            for row in self.tables.workers.values()
+            if max(row.registered_at, row.last_heartbeat_at or row.registered_at) >= seen_since
+            or row.id in busy
+        ]
+
+    # -- ownership --------------------------------------------------------------------------------------
+
+    async def acquire_lease(self, engine_id: EngineId) -> Lease:
+        """Wait for the lease, raise the epoch."""
+        if self.tables.owner is not None and self.tables.owner is not self:
+            future: Future[None] = asyncio.get_running_loop().create_future()
+            self.tables.waiting.append((self, future))
+            await future
+        await asyncio.sleep(0)
+        self.tables.owner = self
+        self.tables.epoch += 1
+        self._epoch = self.tables.epoch
+        return Lease(0, self._epoch, None, self.tables.confirmed_until)
+
+    async def release_lease(self, confirmed_until: datetime | None) -> None:
+        """Give it back."""
+        await asyncio.sleep(0)
+        self.tables.confirmed_until = confirmed_until
+        if self.tables.owner is self:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        self.tables.owner = None
+        while self.tables.waiting:
+            ledger, future = self.tables.waiting.popleft()
+            if not future.done():
+                self.tables.owner = ledger
+                future.set_result(None)
+                return
+
+    async def load_live_tasks(self) -> AsyncIterator[list[StoredTask]]:
+        """Oldest first."""
+        live = sorted(
+            (stored for stored in self.tables.tasks.values() if not stored.status.state.final),
+            key=lambda stored: stored.facts.id,
+        )
+        for at in range(0, len(live), _PAGE):
+            await asyncio.sleep(0)
+            yield live[at : at + _PAGE]
+
+    async def load_finished_since(self, at: datetime) -> AsyncIterator[list[StoredTask]]:
+        """What became final since then."""
+        await asyncio.sleep(0)
+        yield [
+            stored
+            for stored in self.tables.tasks.values()
+            if stored.status.finished_at is not None and stored.status.finished_at >= at
+        ]
+
+    async def sweep(self, confirmed_until: datetime | None) -> list[Message]:
+        """Take the messages."""
+        await asyncio.sleep(0)
+        error = self._fence()
+        if error is not None:
+            raise error
+        self.tables.confirmed_until = confirmed_until
+        messages, self.tables.messages = self.tables.messages, []
+        return messages
+
+    def on_wake(self, callback: Callable[[], None]) -> None:
+        """Remember whom to wake."""
+        self._wake.append(callback)
+
+    def wake(self) -> None:
+        """As a NOTIFY would."""
+        for callback in self._wake:
+            callback()
+
+
+def _fits(stored: StoredTask, where: TaskFilter) -> bool:
+    facts = stored.facts
+    return (
+        facts.created_at >= where.since
+        and (where.until is None or facts.created_at < where.until)
+        and (not where.states or stored.status.state in where.states)
+        and (not where.workflow_ids or facts.workflow_id in where.workflow_ids)
+        and (not where.metadata or any(matches(facts.metadata, key, value) for key, value in where.metadata))
+    )

@@ -1,0 +1,111 @@
+"""From rows to what readers see."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import assert_never
+from uuid import UUID
+
+from broadaxe.domain.task import AttemptOutcome, AttemptRecord, TaskState
+from broadaxe.domain.workflow import WorkflowDefinition
+from broadaxe.store.reads import TaskRow
+from broadaxe.views.definitions import step_of
+from broadaxe.views.model import RunKind, RunStatus, TaskView
+
+_NUMBER_BITS = (1 << 53) - 1
+
+_SHOWN = {
+    TaskState.QUEUED: RunStatus.QUEUED,
+    TaskState.DELAYED: RunStatus.QUEUED,
+    TaskState.ASSIGNED: RunStatus.RUNNING,
+    TaskState.COMPLETED: RunStatus.COMPLETED,
+    TaskState.FAILED: RunStatus.FAILED,
+    TaskState.CANCELLED: RunStatus.CANCELLED,
+}
+
+
+def status_of(state: TaskState) -> RunStatus:
+    """A state as shown."""
+    return _SHOWN[state]
+
+
+def states_of(statuses: tuple[RunStatus, ...]) -> tuple[TaskState, ...]:
+    """The states that are shown as these."""
+    return tuple(state for state, status in _SHOWN.items() if status in statuses)
+
+
+def status_of_outcome(outcome: AttemptOutcome) -> RunStatus:
+    """How an ended attempt is shown."""
+    match outcome:
+        case AttemptOutcome.REPLAYED_COMPLETED:
+            return RunStatus.COMPLETED
+        case AttemptOutcome.REPLAYED_CANCELLED | AttemptOutcome.REASSIGNED | AttemptOutcome.SEND_FAILED:
+            return RunStatus.CANCELLED
+        case AttemptOutcome.FAILED | AttemptOutcome.TIMED_OUT | AttemptOutcome.REPLAYED_FAILED:
+            return RunStatus.FAILED
+        case _:
+            assert_never(outcome)
+
+
+def task_number(task_id: UUID) -> int:
+    """The number of an id: its last 53 bits, which are random in a UUIDv7."""
+    return task_id.int & _NUMBER_BITS
+
+
+def display_name(name: str, created_at: datetime) -> str:
+    """`<step or workflow name>-<unix ms>`."""
+    return f"{name}-{int(created_at.timestamp() * 1000)}"
+
+
+def present_task(row: TaskRow, definition: WorkflowDefinition) -> TaskView:
+    """A task as it stands."""
+    facts, status = row.facts, row.status
+    step = step_of(definition, facts.step_id)
+    times = (status.finished_at, status.started_at, status.assigned_at, status.queued_at, facts.created_at)
+    shown = _SHOWN[status.state] if row.unassigned is None else RunStatus.FAILED
+    error = row.unassigned if status.error is None else status.error.decode(errors="replace")
+    return TaskView(
+        tenant_id=facts.tenant_id,
+        id=facts.id,
+        run_id=facts.run_id,
+        kind=RunKind.TASK,
+        number=task_number(facts.id),
+        workflow_id=facts.workflow_id,
+        workflow_name=definition.name,
+        version_id=facts.version_id,
+        step_id=facts.step_id,
+        step_name=step.name,
+        action=step.action,
+        durable=step.durable,
+        display_name=display_name(step.name, facts.created_at),
+        status=shown,
+        attempt=status.attempt,
+        priority=facts.priority,
+        created_at=facts.created_at,
+        changed_at=max(at for at in times if at is not None),
+        queued_at=status.queued_at,
+        started_at=status.started_at,
+        finished_at=status.finished_at,
+        input=facts.input,
+        output=status.output or b"",
+        error=error,
+        metadata=facts.metadata,
+        worker_id=status.worker_id,
+        parent_task_id=facts.parent_task_id,
+        children=row.children,
+    )
+
+
+def present_attempt(task: TaskView, record: AttemptRecord) -> TaskView:
+    """The task as an earlier attempt left it."""
+    return replace(
+        task,
+        status=status_of_outcome(record.outcome),
+        attempt=record.attempt,
+        changed_at=record.ended_at,
+        queued_at=record.queued_at,
+        started_at=record.started_at,
+        finished_at=record.ended_at,
+        output=record.output or b"",
+        error=None if record.error is None else record.error.decode(errors="replace"),
+        worker_id=record.worker_id,
+    )

@@ -1,0 +1,180 @@
+"""Runs and tasks, read."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from broadaxe.domain.ids import TenantId
+from broadaxe.store.reads import LogCriteria, Reads, TaskCriteria, TaskRow
+from broadaxe.views.api import RunFilter
+from broadaxe.views.definitions import Definitions, definition_of, step_of
+from broadaxe.views.model import (
+    LogView,
+    NamedRun,
+    Page,
+    RunStatus,
+    RunView,
+    ShapeItem,
+    StateCount,
+    TaskView,
+    TimelineEntry,
+    TimingView,
+)
+from broadaxe.views.presenting import display_name, present_attempt, present_task, states_of, status_of
+from broadaxe.views.timeline import build_timeline
+
+PAYLOAD_LIMIT = 64 * 1024 * 1024
+"""Bytes of inputs and outputs that one page may hold."""
+
+MAX_DEPTH = 10
+"""Levels of spawned runs that timings go down."""
+
+
+class RunViews:
+    """The part of `Views` about runs and tasks."""
+
+    def __init__(self, reads: Reads, definitions: Definitions, payload_limit: int = PAYLOAD_LIMIT) -> None:
+        self._reads = reads
+        self._definitions = definitions
+        self._payload_limit = payload_limit
+
+    async def list_runs(
+        self,
+        tenant_id: TenantId,
+        where: RunFilter,
+        offset: int,
+        limit: int,
+        *,
+        payloads: bool = True,
+        total: bool = True,
+    ) -> Page[TaskView]:
+        if where.nothing:
+            return Page([], offset, limit, 0 if total else None)
+        criteria = _criteria(where)
+        budget = self._payload_limit if payloads else 0
+        rows = await self._reads.list_tasks(tenant_id, criteria, offset, limit, budget)
+        count: int | None = None
+        if total:
+            if len(rows) < limit and (rows or offset == 0):
+                count = offset + len(rows)
+            else:
+                count = await self._reads.count_tasks(tenant_id, criteria)
+        return Page(await self._present_tasks(tenant_id, rows), offset, limit, count)
+
+    async def count_runs(self, tenant_id: TenantId, where: RunFilter) -> int:
+        return 0 if where.nothing else await self._reads.count_tasks(tenant_id, _criteria(where))
+
+    async def list_run_ids(self, tenant_id: TenantId, where: RunFilter) -> list[UUID]:
+        return [] if where.nothing else await self._reads.list_task_ids(tenant_id, _criteria(where))
+
+    async def count_by_status(self, tenant_id: TenantId, where: RunFilter) -> list[StateCount]:
+        counts = dict.fromkeys(RunStatus, 0)
+        if not where.nothing:
+            for state, count in await self._reads.count_states(tenant_id, _criteria(where)):
+                counts[status_of(state)] += count
+        return [StateCount(status, count) for status, count in counts.items()]
+
+    async def get_run(self, tenant_id: TenantId, run_id: UUID) -> RunView | None:
+        row = await self._reads.get_task(tenant_id, run_id)
+        if row is None:
+            return None
+        found = await self._definitions.load(tenant_id, (row.facts.version_id,))
+        definition = definition_of(found, row.facts.version_id)
+        step = step_of(definition, row.facts.step_id)
+        history = await self._reads.get_history(tenant_id, row.facts.id)
+        task = present_task(row, definition)
+        return RunView(
+            run=task,
+            tasks=(task,),
+            shape=(ShapeItem(task.id, step.id, (), step.name),),
+            timeline=tuple(reversed(build_timeline(row, history, task.display_name))),
+            definition=definition,
+        )
+
+    async def get_run_status(self, tenant_id: TenantId, run_id: UUID) -> RunStatus | None:
+        row = await self._reads.get_task(tenant_id, run_id)
+        if row is None:
+            return None
+        return status_of(row.status.state) if row.unassigned is None else RunStatus.FAILED
+
+    async def get_run_timings(self, tenant_id: TenantId, run_id: UUID, depth: int) -> list[TimingView] | None:
+        row = await self._reads.get_task(tenant_id, run_id)
+        if row is None:
+            return None
+        level, found = [row], []
+        for step in range(min(depth, MAX_DEPTH) + 1):
+            found += [TimingView(task, step) for task in await self._present_tasks(tenant_id, level)]
+            if step == depth or not level:
+                break
+            parents = [parent.facts.id for parent in level]
+            level = await self._reads.list_children(tenant_id, parents)
+        return found
+
+    async def get_task(
+        self, tenant_id: TenantId, task_id: UUID, attempt: int | None = None
+    ) -> TaskView | None:
+        row = await self._reads.get_task(tenant_id, task_id)
+        if row is None:
+            return None
+        task = (await self._present_tasks(tenant_id, [row]))[0]
+        if attempt is None or attempt == task.attempt:
+            return task
+        history = await self._reads.get_history(tenant_id, task.id)
+        for record in history.attempts:
+            if record.attempt == attempt:
+                return present_attempt(task, record)
+        return None
+
+    async def get_timeline(self, tenant_id: TenantId, task_id: UUID) -> list[TimelineEntry] | None:
+        row = await self._reads.get_task(tenant_id, task_id)
+        if row is None:
+            return None
+        task = (await self._present_tasks(tenant_id, [row]))[0]
+        history = await self._reads.get_history(tenant_id, task.id)
+        return build_timeline(row, history, task.display_name)[::-1]
+
+    async def get_display_names(self, tenant_id: TenantId, ids: Sequence[UUID]) -> list[NamedRun]:
+        labels = await self._reads.get_labels(tenant_id, ids)
+        found = await self._definitions.load(tenant_id, (label.version_id for label in labels))
+        named = []
+        for label in labels:
+            step = step_of(definition_of(found, label.version_id), label.step_id)
+            named.append(NamedRun(label.id, display_name(step.name, label.created_at), label.created_at))
+        return named
+
+    async def list_log_lines(
+        self, tenant_id: TenantId, task_id: UUID, where: LogCriteria, offset: int, limit: int
+    ) -> list[LogView] | None:
+        names = await self.get_display_names(tenant_id, (task_id,))
+        if not names:
+            return None
+        lines = await self._reads.list_log_lines(tenant_id, task_id, where, offset, limit)
+        return [
+            LogView(
+                task_id=line.task_id,
+                task_name=names[0].display_name,
+                attempt=line.attempt,
+                at=line.created_at,
+                level=line.level,
+                message=line.message,
+                metadata=line.metadata,
+            )
+            for line in lines
+        ]
+
+    async def _present_tasks(self, tenant_id: TenantId, rows: Sequence[TaskRow]) -> list[TaskView]:
+        found = await self._definitions.load(tenant_id, (row.facts.version_id for row in rows))
+        return [present_task(row, definition_of(found, row.facts.version_id)) for row in rows]
+
+
+def _criteria(where: RunFilter) -> TaskCriteria:
+    return TaskCriteria(
+        since=where.since,
+        until=where.until,
+        states=states_of(where.statuses),
+        workflow_ids=where.workflow_ids,
+        worker_id=where.worker_id,
+        metadata=where.metadata,
+        match_all=where.match_all,
+        parent_task_id=where.parent_task_id,
+        event_id=where.event_id,
+    )
