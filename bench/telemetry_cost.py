@@ -17,7 +17,7 @@ from broadaxe.telemetry.context import TraceContext
 from broadaxe.telemetry.receiver import Receiver
 from broadaxe.telemetry.runtime import Telemetry, TelemetryOptions
 from broadaxe.telemetry.sampler import Sampler
-from broadaxe.telemetry.tracer import Tracer
+from broadaxe.telemetry.tracer import Tracer, current_span
 
 PLACE = TraceContext(b"\x01" * 16, b"\x02" * 8, True)
 ATTRIBUTES = (
@@ -49,7 +49,12 @@ def call_sites(tracer: Tracer, place: TraceContext) -> dict[str, Callable[[], ob
             span.set(attr, value)
         span.end()
 
+    def use() -> None:
+        with tracer.use(open_span):
+            current_span()
+
     return {
+        "with use(span): current_span()": use,
         "start": lambda: tracer.start(T.SPAN_ASSIGN, place),
         "set": lambda: open_span.set(T.ATTR_ATTEMPT, 1),
         "emit, 5 attributes": lambda: tracer.emit(T.SPAN_ASSIGN, place, 1, 2, attrs=ATTRIBUTES),

@@ -70,9 +70,11 @@ async def collecting(binary: Path, folder: Path, target: str, tls: str = "") -> 
     )
     assert process.stderr is not None
     try:
+        said = b""
         async with asyncio.timeout(30):
             while b"Everything is ready" not in (line := await process.stderr.readline()):
-                assert line, "the collector ended before it was ready"
+                said += line
+                assert line, f"the collector ended before it was ready: {said[-500:]!r}"
         drain = asyncio.create_task(process.stderr.read())
         yield f"127.0.0.1:{port}"
     finally:

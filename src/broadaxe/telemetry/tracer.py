@@ -3,9 +3,9 @@
 Call it from the event loop's thread: it takes no locks.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from contextvars import ContextVar
+from types import TracebackType
 
 from broadaxe.clock import Clock, Ids
 from broadaxe.telemetry.context import ZERO_SPAN_ID, ZERO_TRACE_ID, TraceContext
@@ -184,14 +184,27 @@ class Tracer:
         for link in links:
             check_link(name.name, name.attributes, link, ())
 
-    @contextmanager
-    def use(self, span: AnySpan) -> Iterator[AnySpan]:
-        """Makes a span the current one of this task for the block; it does not end it."""
-        token = _current.set(span)
-        try:
-            yield span
-        finally:
-            _current.reset(token)
+    def use(self, span: AnySpan) -> "Use":
+        """Makes a span the current one of this task for a `with` block; it does not end it."""
+        return Use(span)
+
+
+class Use:
+    """The block in which a span is current; made by `Tracer.use`."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, span: AnySpan) -> None:
+        self._span = span
+
+    def __enter__(self) -> AnySpan:
+        self._token = _current.set(self._span)
+        return self._span
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _current.reset(self._token)
 
 
 def _nowhere(span: bytes) -> None:

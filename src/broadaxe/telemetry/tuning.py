@@ -19,7 +19,10 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What `OTEL_*` may tune; the defaults hold a burst of a second at full load."""
+    """What `OTEL_*` may tune; the defaults hold a burst of a second at full load.
+
+    Raises ValueError with one line that begins with the variable when a certificate or key is not one.
+    """
 
     queue_size: int = 32_768
     """Spans that may wait, those being sent included (OTEL_BSP_MAX_QUEUE_SIZE)."""
@@ -50,6 +53,14 @@ class Tuning:
     resource_attributes: Mapping[str, str] = field(default_factory=dict)
     """OTEL_RESOURCE_ATTRIBUTES; never overrides what the settings say."""
 
+    def __post_init__(self) -> None:
+        _check_pem("OTEL_EXPORTER_OTLP_CERTIFICATE", self.certificate, load_pem_x509_certificates)
+        chain = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"
+        _check_pem(chain, self.client_certificate, load_pem_x509_certificates)
+        _check_pem("OTEL_EXPORTER_OTLP_CLIENT_KEY", self.client_key, _load_key)
+        if (self.client_certificate is None) != (self.client_key is None):
+            raise ValueError(f"{chain} and OTEL_EXPORTER_OTLP_CLIENT_KEY belong together")
+
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> "Tuning":
         """Reads the variables; raises ValueError with one line naming the bad one."""
@@ -58,13 +69,6 @@ class Tuning:
         queue = _number(env, "OTEL_BSP_MAX_QUEUE_SIZE", max(usual.queue_size, batch))
         if batch > queue:
             raise ValueError("OTEL_BSP_MAX_EXPORT_BATCH_SIZE must not be above OTEL_BSP_MAX_QUEUE_SIZE")
-        certificate = _file(env, "OTEL_EXPORTER_OTLP_CERTIFICATE", load_pem_x509_certificates)
-        chain = _file(env, "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", load_pem_x509_certificates)
-        key = _file(env, "OTEL_EXPORTER_OTLP_CLIENT_KEY", _check_key)
-        if (chain is None) != (key is None):
-            raise ValueError(
-                "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY belong together"
-            )
         return cls(
             queue_size=queue,
             batch_size=batch,
@@ -73,9 +77,9 @@ class Tuning:
             call_timeout=_seconds(env, "OTEL_EXPORTER_OTLP_TIMEOUT", usual.call_timeout),
             metric_interval=_seconds(env, "OTEL_METRIC_EXPORT_INTERVAL", usual.metric_interval),
             gzip=_compression(env),
-            certificate=certificate,
-            client_certificate=chain,
-            client_key=key,
+            certificate=_file(env, "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+            client_certificate=_file(env, "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
+            client_key=_file(env, "OTEL_EXPORTER_OTLP_CLIENT_KEY"),
             resource_attributes=parse_resource_attributes(env.get("OTEL_RESOURCE_ATTRIBUTES", "")),
         )
 
@@ -93,24 +97,28 @@ def _seconds(env: Mapping[str, str], name: str, usual: float, *, zero: bool = Fa
     return _number(env, name, round(usual * 1000), zero=zero) / 1000
 
 
-def _file(env: Mapping[str, str], name: str, check: Callable[[bytes], object]) -> bytes | None:
-    """A PEM file's content; checked here, since gRPC would complain at every handshake and never clearly."""
+def _file(env: Mapping[str, str], name: str) -> bytes | None:
     path = env.get(name, "").strip()
     if not path:
         return None
     try:
-        content = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"{name}: cannot read {path}: {error.strerror}") from None
+
+
+def _check_pem(name: str, content: bytes | None, load: Callable[[bytes], object]) -> None:
+    # gRPC would complain at every handshake instead, and never clearly.
+    if content is None:
+        return
     try:
-        check(content)
+        load(content)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ValueError(f"{name}: {path} does not hold what it should in PEM form") from None
-    return content
+        raise ValueError(f"{name} does not name a file with what it should hold in PEM form") from None
 
 
-def _check_key(content: bytes) -> None:
-    load_pem_private_key(content, password=None)
+def _load_key(content: bytes) -> object:
+    return load_pem_private_key(content, password=None)
 
 
 def _compression(env: Mapping[str, str]) -> bool:
