@@ -473,7 +473,8 @@ async def test_tenant_get_named(http: httpx.AsyncClient, ledger: PostgresLedger,
     assert (await http.get(PLAIN)).status_code == 404
     connection = await asyncpg.connect(dsn)
     await connection.execute(
-        "INSERT INTO tenant (id, name, slug, created_at, updated_at) VALUES ($1, 'Team', 'team', now(), now())",
+        "INSERT INTO tenant (id, name, slug, created_at, updated_at) "
+        "VALUES ($1, 'Team', 'team', now(), now())",
         TENANT,
     )
     await connection.close()
