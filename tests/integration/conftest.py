@@ -135,10 +135,15 @@ async def dsn(running: Server) -> str:
     return url
 
 
+def new_options(dsn: str, **settings: object) -> StoreOptions:
+    return StoreOptions(dsn, **settings)  # type: ignore[arg-type]
+
+
 def new_ledger(dsn: str, **settings: object) -> PostgresLedger:
     clock, ids = SystemClock(), SystemIds()
-    options = StoreOptions(dsn, **settings)  # type: ignore[arg-type]
-    return PostgresLedger.build(options, clock, ids, Tracer(clock, ids, None, Sampler(1.0)))
+    return PostgresLedger.build(
+        new_options(dsn, **settings), clock, ids, Tracer(clock, ids, None, Sampler(1.0))
+    )
 
 
 MakeLedger = Callable[..., Awaitable[PostgresLedger]]

@@ -52,6 +52,7 @@ async def test_commit_backend_terminated_under_load_nothing_lost(cuttable: Cutta
     ledger = cuttable.ledger
     connection = await asyncpg.connect(cuttable.direct)
     done: list[object] = []
+    ten_more = asyncio.Event()
 
     async def client() -> None:
         for _ in range(15):
@@ -60,16 +61,17 @@ async def test_commit_backend_terminated_under_load_nothing_lost(cuttable: Cutta
             assert await ledger.write_task(started(task), lazy=0.01)
             assert await ledger.write_task(completed(task))
             done.append(task.facts.id)
+            if len(done) % 10 == 0:
+                ten_more.set()
 
     async def killer() -> None:
         while True:
-            before = len(done)
+            ten_more.clear()
             await connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
                 "AND pid <> pg_backend_pid() AND application_name LIKE '%writer'"
             )
-            while len(done) < before + 10:
-                await asyncio.sleep(0)
+            await ten_more.wait()
 
     killing = asyncio.create_task(killer())
     try:
