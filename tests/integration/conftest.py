@@ -198,3 +198,11 @@ async def cuttable(dsn: str, proxy: Proxy, make_ledger: MakeLedger) -> Cuttable:
     made = await make_ledger(f"postgresql://postgres@127.0.0.1:{proxy.port}/{name}")
     await made.acquire_lease(SystemIds().uuid7())  # type: ignore[arg-type]
     return Cuttable(made, proxy, dsn)
+
+
+@pytest.fixture(scope="module")
+async def shared_dsn(running: Server) -> str:
+    """A migrated database for tests that change nothing."""
+    url = await new_database(running)
+    await migrate(url)
+    return url

@@ -6,17 +6,12 @@ from datetime import timedelta
 import asyncpg
 import pytest
 from conftest import Cuttable, MakeLedger
-from rows import TENANT, completed, ids, new_task, now
+from rows import TENANT, completed, engine, ids, new_task, now
 
-from broadaxe.domain.ids import EngineId
 from broadaxe.domain.task import TaskState
 from broadaxe.store.ledger import Fenced, Message, MessageKind
 from broadaxe.store.postgres_ledger import PostgresLedger
 from broadaxe.telemetry.context import TraceContext
-
-
-def engine() -> EngineId:
-    return EngineId(ids.uuid7())
 
 
 async def test_acquire_lease_second_engine_waits_for_release(dsn: str, make_ledger: MakeLedger) -> None:
