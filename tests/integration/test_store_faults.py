@@ -5,7 +5,6 @@ import signal
 
 import asyncpg
 import pytest
-from conftest import Cuttable, MakeLedger, Server
 from proxy import Cut, Proxy
 from rows import TENANT, completed, engine, new_task, started
 
@@ -14,6 +13,7 @@ from broadaxe.domain.task import TaskState
 from broadaxe.store.ledger import StoredTask
 from broadaxe.store.postgres_ledger import PostgresLedger
 from broadaxe.store.statements import statement
+from conftest import Cuttable, MakeLedger, Server
 
 
 async def live_ids(ledger: PostgresLedger) -> list[object]:

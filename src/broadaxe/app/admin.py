@@ -22,7 +22,7 @@ from broadaxe.domain.ids import TenantId
 from broadaxe.store import migrate as migrations
 from broadaxe.store.connection import Database
 from broadaxe.store.partitions import Partitions
-from broadaxe.store.tenants import Tenants
+from broadaxe.store.tenants import Role, Tenants
 from broadaxe.store.tokens import StoredToken, Tokens
 from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
@@ -67,12 +67,13 @@ async def seed(settings: Settings) -> TenantId:
     seed = settings.seed
     async with _database(settings) as database:
         tenants = Tenants(database)
-        tenant_id = TenantId(seed.tenant_id)
-        await tenants.ensure_tenant(tenant_id, seed.tenant_name, seed.tenant_slug)
-        password = await asyncio.to_thread(hash_password, seed.admin_password, SystemIds())
-        user_id = await tenants.ensure_user(seed.admin_email, seed.admin_name, password)
-        await tenants.ensure_member(tenant_id, user_id, "OWNER")
-    return tenant_id
+        made = await tenants.ensure_tenant(TenantId(seed.tenant_id), seed.tenant_name, seed.tenant_slug)
+        user = await tenants.user_by_email(seed.admin_email)
+        if user is None:
+            password = await asyncio.to_thread(hash_password, seed.admin_password, SystemIds())
+            user = await tenants.create_user(seed.admin_email, seed.admin_name, password)
+        await tenants.put_member(made.id, user.id, Role.OWNER)
+    return made.id
 
 
 def create_keys(directory: Path | None) -> list[str]:
@@ -119,7 +120,7 @@ async def list_tokens(settings: Settings, tenant_id: UUID | None) -> list[Stored
 
 
 async def revoke_token(settings: Settings, tenant_id: UUID | None, token_id: UUID) -> bool:
-    """Void a token; False when there is none that still counts."""
+    """Void a token; False when the tenant has none of this id that still counts."""
     async with _database(settings) as database:
         return await Tokens(database).revoke(TenantId(tenant_id or settings.seed.tenant_id), token_id)
 

@@ -1,5 +1,6 @@
 """`broadaxe dev`: everything in one process, with a database, keys, a tenant and a token of its own."""
 
+import asyncio
 import os
 from collections.abc import Mapping
 from datetime import timedelta
@@ -31,11 +32,13 @@ class Ports(msgspec.Struct):
     health: int = 0
 
 
+Sources = tuple[Mapping[str, str], Path | None, Mapping[str, Flag], Mapping[str, str]]
+"""Where settings come from: environment, directory, flags, the defaults of this command."""
+
+
 async def run(data_dir: Path, config_dir: Path | None, flags: Mapping[str, tuple[str, object]]) -> int:
     """Run until SIGTERM or SIGINT; the exit code."""
-    data_dir = data_dir.resolve()
-    data_dir.mkdir(parents=True, exist_ok=True)
-    keys = ensure_key_files(data_dir / "keys", SystemIds())
+    keys = await asyncio.to_thread(ensure_key_files, data_dir / "keys", SystemIds())
     ports = _kept_ports(data_dir)
     given = {variable: Flag(option, str(value)) for variable, (option, value) in flags.items()}
     defaults = {
@@ -54,11 +57,12 @@ async def run(data_dir: Path, config_dir: Path | None, flags: Mapping[str, tuple
     }
     environ = dict(os.environ)
     database: EmbeddedPostgres | None = None
-    if not _own_database(environ, config_dir, given, defaults):
+    sources: Sources = (environ, config_dir, given, defaults)
+    if not _own_database(sources):
         database = EmbeddedPostgres(data_dir / "postgres")
         environ["DATABASE_URL"] = await database.start()
     try:
-        loaded = _load(environ, config_dir, given, defaults)
+        loaded = _load(sources)
         set_up_logs(loaded.settings)
         await admin.migrate(loaded.settings)
         await admin.seed(loaded.settings)
@@ -73,18 +77,15 @@ async def run(data_dir: Path, config_dir: Path | None, flags: Mapping[str, tuple
             await database.stop()
 
 
-def _own_database(
-    environ: Mapping[str, str], config_dir: Path | None, flags: Mapping[str, Flag], defaults: Mapping[str, str]
-) -> bool:
+def _own_database(sources: Sources) -> bool:
     """Whether the operator named a database: then none is started."""
-    settings = _load(environ, config_dir, flags, defaults).settings
-    variables = ("DATABASE_URL", "DATABASE_POSTGRES_HOST", "DATABASE_POSTGRES_PORT", "DATABASE_POSTGRES_DB_NAME")
-    return any(settings.origin(variable) != "default" for variable in variables)
+    settings = _load(sources).settings
+    parts = ("DATABASE_POSTGRES_HOST", "DATABASE_POSTGRES_PORT", "DATABASE_POSTGRES_DB_NAME")
+    return any(settings.origin(variable) != "default" for variable in ("DATABASE_URL", *parts))
 
 
-def _load(
-    environ: Mapping[str, str], config_dir: Path | None, flags: Mapping[str, Flag], defaults: Mapping[str, str]
-) -> Loaded:
+def _load(sources: Sources) -> Loaded:
+    environ, config_dir, flags, defaults = sources
     return load_settings(
         environ, config_dir=config_dir, flags=flags, defaults=defaults, defaults_origin="default of dev"
     )
@@ -102,7 +103,9 @@ def _keep_ports(data_dir: Path, process: Process) -> None:
     if engine is None or rest is None:
         return
     health = engine.health_address.rpartition(":")[2]
-    ports = Ports(int(engine.grpc_address.rpartition(":")[2]), int(rest.url.rpartition(":")[2]), int(health or 0))
+    ports = Ports(
+        int(engine.grpc_address.rpartition(":")[2]), int(rest.url.rpartition(":")[2]), int(health or 0)
+    )
     (data_dir / "ports.json").write_bytes(msgspec.json.encode(ports))
 
 

@@ -117,9 +117,8 @@ class EngineCore:
             self._desk,
             self._operations,
             self._tally,
-            self.ownership.lost,
         )
-        Gauges(meter, clock, self.memory, self._streams, self._epoch)
+        Gauges(meter, clock, self.memory, self._epoch)
 
     @property
     def ready(self) -> bool:
@@ -136,7 +135,7 @@ class EngineCore:
 
     async def until_ready(self) -> None:
         """Wait until this process owns the scheduling and its memory is whole."""
-        await self._gate.wait()
+        await self._gate.wait_for_opening()
 
     async def drain(self) -> None:
         """Stop taking new work: triggers and listeners are told to try again, every stream ends cleanly, what
@@ -178,9 +177,6 @@ class EngineCore:
     def flush_metrics(self) -> None:
         """Hand what was counted to the instruments."""
         self._tally.flush()
-
-    def _streams(self) -> dict[str, int]:
-        return {"run_results": len(self._results), "run_events": len(self._events)}
 
     def _epoch(self) -> tuple[int, int] | None:
         lease = self.ownership.lease

@@ -17,6 +17,7 @@ class Gate:
         self._timers = timers
         self._hold = hold
         self._waiting: list[Future[None]] = []
+        self._ended = False
         self.open = False
         self.draining = False
         self.generation = 0
@@ -51,18 +52,31 @@ class Gate:
             raise Unavailable(_DRAINING)
         if self.open:
             return
+        if self._ended:
+            raise Unavailable(_CLOSED)
         future: Future[None] = asyncio.get_running_loop().create_future()
         timer = self._timers.after(self._hold, lambda: _expire(future))
+        try:
+            await self._wait_on(future)
+        finally:
+            self._timers.cancel(timer)
+
+    async def wait_for_opening(self) -> None:
+        """Wait as long as it takes. Unavailable when the process ends."""
+        if not self.open:
+            await self._wait_on(asyncio.get_running_loop().create_future())
+
+    async def _wait_on(self, future: "Future[None]") -> None:
         self._waiting.append(future)
         try:
             await future
         finally:
-            self._timers.cancel(timer)
             if future in self._waiting:
                 self._waiting.remove(future)
 
     def give_up(self) -> None:
         """The process ends: nobody waits any longer."""
+        self._ended = True
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             _expire(future)

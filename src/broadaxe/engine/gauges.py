@@ -19,12 +19,10 @@ class Gauges:
         meter: Meter,
         clock: Clock,
         memory: Memory,
-        streams: Callable[[], dict[str, int]],
         epoch: Callable[[], tuple[int, int] | None],
     ) -> None:
         self._clock = clock
         self._memory = memory
-        self._streams = streams
         self._epoch = epoch
         meter.observe(T.METRIC_QUEUE_DEPTH, self._depth)
         meter.observe(T.METRIC_TENANT_QUEUE_DEPTH, self._tenant_depth)
@@ -37,7 +35,6 @@ class Gauges:
         meter.observe(T.METRIC_WORKERS_TOTAL_SLOTS, self._total)
         meter.observe(T.METRIC_WORKERS_ACTIVE_COUNT, self._workers)
         meter.observe(T.METRIC_WORKERS_ACTIVE_SDKS, self._sdks)
-        meter.observe(T.METRIC_STREAMS, self._open_streams)
         meter.observe(T.METRIC_LEASE_EPOCH, self._lease)
 
     def _depth(self) -> Observations:
@@ -120,11 +117,6 @@ class Gauges:
                 )
                 by_sdk[labels] += 1
         return [(count, labels) for labels, count in by_sdk.items()]
-
-    def _open_streams(self) -> Observations:
-        sessions = sum(len(worker.sessions) for worker in self._memory.workers.values())
-        streams = {"worker": sessions, **self._streams()}
-        return [(count, ((T.LABEL_KIND, kind),)) for kind, count in streams.items()]
 
     def _lease(self) -> Observations:
         held = self._epoch()

@@ -2,8 +2,21 @@
 
 from collections.abc import Awaitable
 from typing import Protocol
+from uuid import UUID
 
-from broadaxe.auth.tokens import Identity
+from broadaxe.domain.ids import TenantId
+
+
+class Identity(Protocol):
+    """What a valid token proves."""
+
+    @property
+    def tenant_id(self) -> TenantId:
+        """The token's tenant."""
+
+    @property
+    def token_id(self) -> UUID:
+        """The token."""
 
 
 class Authenticator(Protocol):

@@ -234,3 +234,7 @@ class Ledger(Protocol):
 
     def on_wake(self, callback: Callable[[], None]) -> None:
         """Call this when a NOTIFY says that messages wait."""
+
+    def on_fenced(self, callback: Callable[[], None]) -> None:
+        """Call this when another process has taken the lease. What was asked for and not committed by then
+        is answered `Fenced`."""

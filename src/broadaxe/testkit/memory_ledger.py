@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID, uuid5
 
 from broadaxe.clock import Clock
+from broadaxe.domain.errors import Unavailable
 from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId, WorkflowId
 from broadaxe.domain.metadata import matches
 from broadaxe.domain.registration import checksum
@@ -17,7 +18,6 @@ from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVer
 from broadaxe.store.ledger import (
     ChildClaim,
     DatabaseState,
-    Fenced,
     Lease,
     LogLine,
     Message,
@@ -71,6 +71,7 @@ class MemoryLedger:
         self._planned = False
         self._epoch = 0
         self._wake: list[Callable[[], None]] = []
+        self._losers: list[Callable[[], None]] = []
 
     # -- the group commit -------------------------------------------------------------------------------
 
@@ -158,7 +159,7 @@ class MemoryLedger:
 
     def _fence(self) -> BaseException | None:
         if self._epoch != self.tables.epoch or self.tables.owner is not self:
-            return Fenced("the lease belongs to another process")
+            return Unavailable("another engine owns the scheduling now")
         return None
 
     def _create(self, task: NewTask) -> UUID:
@@ -390,6 +391,21 @@ class MemoryLedger:
     def on_wake(self, callback: Callable[[], None]) -> None:
         """Remember whom to wake."""
         self._wake.append(callback)
+
+    def on_fenced(self, callback: Callable[[], None]) -> None:
+        """Remember whom to tell that the lease is gone."""
+        self._losers.append(callback)
+
+    def lose(self) -> None:
+        """Another process takes the lease from this one, as after a cut of its connection."""
+        self.tables.epoch += 1
+        self.tables.owner = None
+        self._epoch = -1
+        batch, self._queue = self._queue, deque()
+        for commit in batch:
+            commit()
+        for callback in self._losers:
+            callback()
 
     def wake(self) -> None:
         """As a NOTIFY would."""

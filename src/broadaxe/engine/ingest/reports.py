@@ -4,7 +4,7 @@ import logging
 from datetime import datetime
 from uuid import UUID
 
-from broadaxe.domain.errors import InvalidArgument, NotFound
+from broadaxe.domain.errors import InvalidArgument, NotFound, ResourceExhausted, Unavailable
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.payloads import output_problem, storable_error
 from broadaxe.domain.task import (
@@ -50,8 +50,30 @@ class Reports:
 
         InvalidArgument for a task that never was.
         """
+        while True:
+            await self._admitted()
+            generation = self._gate.generation
+            try:
+                await self._once(tenant_id, event, origin)
+            except Unavailable as error:
+                if self._gate.open and self._gate.generation == generation:
+                    raise ResourceExhausted(error.message) from error
+                # The lease changed hands meanwhile: the report is judged anew on the new memory.
+            else:
+                return
+
+    async def _admitted(self) -> None:
+        """Hold the caller until this process may act.
+
+        Never Unavailable: on that a worker's SDK drops its connection and the results of its other tasks.
+        """
         if not self._gate.open:
-            await self._gate.wait(admit_draining=True)
+            try:
+                await self._gate.wait(admit_draining=True)
+            except Unavailable as error:
+                raise ResourceExhausted(error.message) from error
+
+    async def _once(self, tenant_id: TenantId, event: WorkerEvent, origin: Origin) -> None:
         live = self._memory.task(tenant_id, event.task_id)
         if live is None:
             await self._late(tenant_id, event.task_id)
@@ -94,8 +116,7 @@ class Reports:
     async def _change_running(
         self, tenant_id: TenantId, task_id: UUID, event: TaskEvent
     ) -> TaskStatus | None:
-        if not self._gate.open:
-            await self._gate.wait(admit_draining=True)
+        await self._admitted()
         live: LiveTask | None = self._memory.task(tenant_id, task_id)
         if live is None or live.status.state is not TaskState.ASSIGNED:
             raise NotFound(f"task {task_id} is not running")

@@ -29,7 +29,7 @@ from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.workers import Worker
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import run_context, sampled
-from broadaxe.store.ledger import Fenced, NewTask
+from broadaxe.store.ledger import NewTask
 
 
 class Coming:
@@ -189,8 +189,6 @@ class Triggers:
         if error is not None:
             for one in coming:
                 self._withdraw(one)
-            if isinstance(error, Fenced):
-                self._lifecycle.on_fenced()
             if not answer.done():
                 answer.set_exception(error)
             return

@@ -31,7 +31,6 @@ from broadaxe.engine.scheduler.workers import Worker
 from broadaxe.engine.scheduler.writes import TaskWrites
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import RunTraces, attempt_context, run_context
-from broadaxe.store.ledger import Fenced
 from broadaxe.telemetry.context import TraceContext
 
 _REASONS = {"Failed": "failure", "ExecutionTimedOut": "timeout", "WorkerLost": "worker_lost"}
@@ -79,8 +78,6 @@ class Lifecycle:
         self._background = background
         self._watchers = watchers
         self._writes = TaskWrites(context, timers, self)
-        self.on_fenced: Callable[[], None] = lambda: None
-        """Called when the ledger says that the lease is another process's."""
         scheduler.use(self._writes)
         dispatcher.use(self._writes)
 
@@ -154,8 +151,6 @@ class Lifecycle:
 
     def failed(self, live: LiveTask, event: TaskEvent, error: BaseException) -> None:
         """The write was refused: internal events are tried again after a pause."""
-        if isinstance(error, Fenced):
-            self.on_fenced()
         if live.gone:
             return
         pause = min(_LONGEST_PAUSE, self._options.retry_write * 2 ** min(live.failures - 1, 6))
@@ -274,13 +269,11 @@ class Lifecycle:
         """Put the task where its row says. Held slots and queue places are given up first."""
         try:
             stored = await self._ledger.get_task(live.facts.tenant_id, live.id)
-        except BroadaxeError as error:
+        except BroadaxeError:
             if live.gone:
                 resume()
                 return
             pause = self._options.retry_write
-            if isinstance(error, Fenced):
-                self.on_fenced()
             self._timers.after(pause, partial(self.conflicted, live, resume))
             return
         if not live.gone:

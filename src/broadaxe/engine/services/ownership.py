@@ -66,7 +66,7 @@ class Ownership:
         self._lost = Event()
         self._task: asyncio.Task[None] | None = None
         self.lease: Lease | None = None
-        lifecycle.on_fenced = self.lost
+        context.ledger.on_fenced(self.lost)
 
     def start(self) -> None:
         """Begin to try for the lease."""

@@ -22,7 +22,7 @@ from broadaxe.engine.ingest.operations import Operations
 from broadaxe.engine.scheduler.timers import Timer, Timers
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import SYSTEM
-from broadaxe.store.ledger import Fenced, Message, MessageKind
+from broadaxe.store.ledger import Message, MessageKind
 from broadaxe.telemetry import names as T
 
 _LOG = logging.getLogger(__name__)
@@ -46,7 +46,6 @@ class Sweep:
         desk: WorkerDesk,
         operations: Operations,
         tally: Tally,
-        on_fenced: Callable[[], None],
     ) -> None:
         self._ledger = context.ledger
         self._clock = context.clock
@@ -58,7 +57,6 @@ class Sweep:
         self._desk = desk
         self._operations = operations
         self._tally = tally
-        self._on_fenced = on_fenced
         self._timer: Timer | None = None
         self._task: asyncio.Task[None] | None = None
         self._again = False
@@ -110,9 +108,6 @@ class Sweep:
         began = self._clock.now_ns()
         try:
             messages = await self._ledger.sweep(self._options.confirmed_until())
-        except Fenced:
-            self._on_fenced()
-            return
         except BroadaxeError as error:
             self.failures += 1
             if self.failures == 1:

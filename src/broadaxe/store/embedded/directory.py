@@ -103,7 +103,8 @@ class Directory:
         for entry in os.scandir("/proc"):
             if entry.name.isdigit():
                 with contextlib.suppress(OSError):
-                    if os.readlink(f"/proc/{entry.name}/cwd") == here:
+                    name = Path(f"/proc/{entry.name}/comm").read_text().strip()
+                    if name == "postgres" and os.readlink(f"/proc/{entry.name}/cwd") == here:
                         found.append(int(entry.name))
         return found
 
