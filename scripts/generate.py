@@ -1,45 +1,44 @@
 """Write every generated page and module anew, or with `--check` fail when one is stale."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
+from broadaxe.app.shared import VERSION
+from broadaxe.cli import document as cli_page
+from broadaxe.config import document as settings_page
 from broadaxe.domain import diagram
+from broadaxe.rest_api.openapi import encode_document
 
-GENERATORS = [
-    "broadaxe.telemetry.generate",
-    "broadaxe.config.document",
-    "broadaxe.rest_api.openapi",
-    "broadaxe.cli.document",
-    "broadaxe.grpc_api.generate",
-]
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+MODULES = ("broadaxe.telemetry.generate", "broadaxe.grpc_api.generate")
+"""Generators that write modules of their own room; each takes `--check`."""
 
 
-STATES = Path(__file__).resolve().parent.parent / "docs" / "architecture" / "task-states.md"
-
-
-def states(check: bool) -> int:
-    """The page of the task's states; the domain does no I/O itself."""
-    text = diagram.render_page()
-    if not check:
-        STATES.write_text(text)
-    elif not STATES.exists() or STATES.read_text() != text:
-        print(f"{STATES.name} is stale: run `make docs`", file=sys.stderr)
-        return 1
-    return 0
+def pages() -> dict[Path, str]:
+    """The generated pages by their path."""
+    return {
+        DOCS / "configuration.md": settings_page.document(),
+        DOCS / "cli.md": cli_page.page(),
+        DOCS / "openapi.json": encode_document(VERSION).decode(),
+        DOCS / "architecture" / "task-states.md": diagram.render_page(),
+    }
 
 
 def main() -> int:
-    """Run each generator in a process of its own; the number of those that failed."""
-    failed = states("--check" in sys.argv[1:])
-    for module in GENERATORS:
-        if importlib.util.find_spec(module) is None:
-            print(f"{module}: missing", file=sys.stderr)
-            failed += 1
-            continue
-        failed += subprocess.run([sys.executable, "-m", module, *sys.argv[1:]], check=False).returncode != 0
-    return min(failed, 1)
+    """1 when something is stale (`--check`) or could not be generated."""
+    check = "--check" in sys.argv[1:]
+    failed = 0
+    for path, text in pages().items():
+        if not check:
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            print(f"{path.name} is stale: run `make docs`", file=sys.stderr)
+            failed = 1
+    for module in MODULES:
+        command = [sys.executable, "-m", module, *sys.argv[1:]]
+        failed |= int(subprocess.run(command, check=False).returncode != 0)
+    return failed
 
 
 if __name__ == "__main__":

@@ -17,6 +17,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+# grpcio must not hook into the start of child processes; said before it is imported.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 from broadaxe.clock import SystemClock
 from broadaxe.telemetry.gather import TraceGatherer
 from broadaxe.telemetry.receiver import Receiver
@@ -142,7 +145,7 @@ async def main() -> int:
         env = {**plain, **client_environment(), "DEMO_COLLECTOR": collector, "PYTHONUNBUFFERED": "1"}
         console.print("Starting a worker with the official hatchet-sdk ...")
         worker = await start(sys.executable, str(HERE / "worker.py"), env=env, log=DATA / "worker.log")
-        await until_line(DATA / "worker.log", "acquired action listener", worker, 60)
+        await until_line(DATA / "worker.log", "waiting for tasks", worker, 60)
         console.print("Running three workflows ...")
         await show(gatherer, await run_client(env))
         console.print(f"\nDone in {time.monotonic() - began:.0f} s.")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from proxy import Proxy
 
 from broadaxe.clock import SystemClock, SystemIds
 from broadaxe.store.migrate import migrate
@@ -165,3 +166,30 @@ async def ledger(dsn: str, make_ledger: MakeLedger) -> PostgresLedger:
     made = await make_ledger(dsn)
     await made.acquire_lease(SystemIds().uuid7())  # type: ignore[arg-type]
     return made
+
+
+@pytest.fixture
+async def proxy(running: Server) -> AsyncIterator[Proxy]:
+    """A proxy in front of the server."""
+    made = Proxy(running.port)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@dataclass
+class Cuttable:
+    """A ledger that owns the lease and reaches its database through a proxy."""
+
+    ledger: PostgresLedger
+    proxy: Proxy
+    direct: str
+    """A URL that goes around the proxy."""
+
+
+@pytest.fixture
+async def cuttable(dsn: str, proxy: Proxy, make_ledger: MakeLedger) -> Cuttable:
+    name = dsn.rpartition("/")[2]
+    made = await make_ledger(f"postgresql://postgres@127.0.0.1:{proxy.port}/{name}")
+    await made.acquire_lease(SystemIds().uuid7())  # type: ignore[arg-type]
+    return Cuttable(made, proxy, dsn)

@@ -135,11 +135,13 @@ def test_attr_encode_cached_and_plain_agree(text: str) -> None:
     assert cached.encode(text) == plain.encode(text) == cached.encode(text)
 
 
-def test_attr_encode_equal_values_of_other_types_keep_their_type() -> None:
-    attr = Attr("k", int, True)
-    one = attr.encode(True)
-    assert attr.encode(1) != one
-    assert KeyValue.FromString(attr.encode(1)[2:]).value.int_value == 1
+@given(st.lists(st.sampled_from([0, 1, False, True, 0.0, -0.0, 1.0, "1", ""]), max_size=20))
+def test_attr_encode_equal_values_of_other_types_keep_their_type(values: list[AttrValue]) -> None:
+    for type_ in (int, bool, float, str):
+        attr = Attr("k", type_, True)
+        for value in values:
+            decoded = KeyValue.FromString(attr.encode(value)[2:])
+            assert repr(decoded) == repr(KeyValue(key="k", value=any_value(value)))
 
 
 @given(st.integers(0, (1 << 64) - 1))

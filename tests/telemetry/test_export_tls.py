@@ -41,16 +41,22 @@ async def test_tls_private_authority_is_trusted_when_given(
     assert len(receiver.spans) == 1
 
 
-async def test_tls_unknown_authority_is_refused(make_receiver: MakeReceiver, authority: Authority) -> None:
+async def test_tls_unknown_authority_is_refused(
+    make_receiver: MakeReceiver, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
     receiver = await make_receiver(credentials=authority.credentials())
     assert await exported(make_telemetry(receiver.target, insecure=False, tuning=Tuning(**BRIEF))) == 0
     assert not receiver.spans
+    assert "not trusted" in caplog.text
 
 
-async def test_tls_plaintext_collector_is_refused(make_receiver: MakeReceiver) -> None:
+async def test_tls_plaintext_collector_is_refused(
+    make_receiver: MakeReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
     receiver = await make_receiver()
     assert await exported(make_telemetry(receiver.target, insecure=False, tuning=Tuning(**BRIEF))) == 0
     assert not receiver.spans
+    assert "SERVER_OTEL_INSECURE=true" in caplog.text
 
 
 async def test_insecure_against_tls_collector_fails_and_is_counted(

@@ -5,14 +5,23 @@ import pytest
 from broadaxe.clock import SystemIds
 from broadaxe.telemetry.options import (
     TelemetryOptions,
-    Tuning,
     check_collector_url,
     check_listen_address,
     check_ratio,
-    parse_resource_attributes,
 )
 from broadaxe.telemetry.resource import build_resource
 from broadaxe.telemetry.runtime import options_with_env
+from broadaxe.telemetry.tuning import Tuning, parse_resource_attributes
+
+PEM = """\
+-----BEGIN CERTIFICATE-----
+MIHJMH2gAwIBAgIBATAFBgMrZXAwDzENMAsGA1UEAwwEdGVzdDAeFw0yMDAxMDEw
+MDAwMDBaFw00MDAxMDEwMDAwMDBaMA8xDTALBgNVBAMMBHRlc3QwKjAFBgMrZXAD
+IQC0cQczNhERPpubpKaTGb1J0XnYUZ5TsP3aRfnUEn+fejAFBgMrZXADQQDxp/hM
+OrZHuU+AlQ2/q4NtnzUPyKPc23iM5vL6XrGqx9EcF3510fpRgG7AT2DIRVerUjPo
+OQX98AOQTz1w70YI
+-----END CERTIFICATE-----
+"""
 
 
 @pytest.mark.parametrize(
@@ -94,9 +103,7 @@ def test_options_bad_value_names_the_setting(settings: dict, named: str) -> None
         TelemetryOptions(**settings)
 
 
-def test_tuning_env_is_read(tmp_path: Path) -> None:
-    authority = tmp_path / "ca.pem"
-    authority.write_bytes(b"pem")
+def test_tuning_env_is_read() -> None:
     tuning = Tuning.from_env(
         {
             "OTEL_BSP_MAX_QUEUE_SIZE": "100",
@@ -105,13 +112,11 @@ def test_tuning_env_is_read(tmp_path: Path) -> None:
             "OTEL_BSP_EXPORT_TIMEOUT": "4000",
             "OTEL_EXPORTER_OTLP_TIMEOUT": "3000",
             "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
-            "OTEL_EXPORTER_OTLP_CERTIFICATE": str(authority),
             "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=a%20b,k=v,broken,=x",
         }
     )
     assert (tuning.queue_size, tuning.batch_size, tuning.delay) == (100, 10, 0.2)
     assert (tuning.export_timeout, tuning.call_timeout, tuning.gzip) == (4.0, 3.0, True)
-    assert tuning.certificate == b"pem"
     assert tuning.resource_attributes == {"deployment.environment.name": "a b", "k": "v"}
 
 
@@ -123,12 +128,20 @@ def test_tuning_env_is_read(tmp_path: Path) -> None:
         ("OTEL_BSP_EXPORT_TIMEOUT", "-1"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
-        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", __file__),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", pytest.__file__),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", pytest.__file__),
     ],
 )
 def test_tuning_bad_env_names_the_variable(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=name):
         Tuning.from_env({name: value})
+
+
+def test_tuning_client_certificate_without_key_raises(tmp_path: Path) -> None:
+    certificate = tmp_path / "client.pem"
+    certificate.write_text(PEM)
+    with pytest.raises(ValueError, match="belong together"):
+        Tuning.from_env({"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": str(certificate)})
 
 
 def test_tuning_queue_smaller_than_batch_raises() -> None:

@@ -2,8 +2,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broadaxe.clock import SystemClock
-from broadaxe.telemetry.options import Tuning
 from broadaxe.telemetry.span_queue import DROP_EXPORT_FAILED, Batch, SpanQueue
+from broadaxe.telemetry.tuning import Tuning
 
 
 class TickingClock(SystemClock):

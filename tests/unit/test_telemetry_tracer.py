@@ -1,13 +1,11 @@
 import random
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from broadaxe.clock import SystemClock, SystemIds
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.context import ZERO_SPAN_ID, TraceContext
-from broadaxe.telemetry.encode import Envelope
-from broadaxe.telemetry.receiver import ReceivedSpan, unpack
+from broadaxe.telemetry.recording import Recording
 from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.strict import ContractViolationError
 from broadaxe.telemetry.tracer import NOOP, Tracer, current_span
@@ -22,22 +20,15 @@ class SeededIds(SystemIds):
         return self._random.randbytes(count)
 
 
-class Recorder:
-    def __init__(self, ratio: float = 1.0, *, strict: bool = True, seed: int = 1) -> None:
-        self.raw: list[bytes] = []
-        self.tracer = Tracer(SystemClock(), SeededIds(seed), self.raw.append, Sampler(ratio), strict=strict)
-
-    @property
-    def spans(self) -> list[ReceivedSpan]:
-        batch = Envelope({"service.name": "test"}, "broadaxe", "1", "schema").wrap(self.raw)
-        return unpack(ExportTraceServiceRequest.FromString(batch))
+def record(ratio: float = 1.0, *, strict: bool = True, seed: int = 1) -> Recording:
+    return Recording(ratio=ratio, strict=strict, ids=SeededIds(seed))
 
 
 CALLER = TraceContext(b"\x11" * 16, b"\x22" * 8, True)
 
 
 def test_start_without_parent_makes_a_root() -> None:
-    recorder = Recorder()
+    recorder = record()
     recorder.tracer.start(T.SPAN_SWEEP).end()
     (span,) = recorder.spans
     assert span.parent_id == ""
@@ -46,7 +37,7 @@ def test_start_without_parent_makes_a_root() -> None:
 
 
 def test_start_under_span_and_context_keeps_the_trace() -> None:
-    recorder = Recorder()
+    recorder = record()
     parent = recorder.tracer.start(T.SPAN_RUN, CALLER, span_id=b"\x33" * 8)
     child = recorder.tracer.start(T.SPAN_FLUSH, parent)
     child.end()
@@ -59,7 +50,7 @@ def test_start_under_span_and_context_keeps_the_trace() -> None:
 
 
 def test_start_under_unsampled_parent_is_noop_all_the_way_down() -> None:
-    recorder = Recorder()
+    recorder = record()
     span = recorder.tracer.start(T.SPAN_RUN, CALLER._replace(sampled=False))
     assert span is NOOP
     assert recorder.tracer.start(T.SPAN_FLUSH, span) is NOOP
@@ -68,7 +59,7 @@ def test_start_under_unsampled_parent_is_noop_all_the_way_down() -> None:
     span.event(T.EVENT_STARTED)
     span.end(error_type="x")
     recorder.tracer.emit(T.SPAN_SEND, span, 1, 2)
-    assert recorder.raw == []
+    assert recorder.spans == []
     assert span.context.sampled is False
 
 
@@ -83,7 +74,7 @@ def test_tracer_off_records_nothing_and_decides_no() -> None:
 
 
 def test_end_with_error_sets_status_and_type_once() -> None:
-    recorder = Recorder()
+    recorder = record()
     span = recorder.tracer.start(T.db_span("INSERT", "task"))
     span.end(error_type="23505", message="duplicate key")
     (shown,) = recorder.spans
@@ -93,7 +84,7 @@ def test_end_with_error_sets_status_and_type_once() -> None:
 
 
 def test_end_twice_counts_once_outside_of_strict() -> None:
-    recorder = Recorder(strict=False)
+    recorder = record(strict=False)
     span = recorder.tracer.start(T.SPAN_FLUSH)
     span.end()
     span.end(error_type="late")
@@ -102,13 +93,13 @@ def test_end_twice_counts_once_outside_of_strict() -> None:
 
 
 def test_end_before_start_makes_no_negative_duration() -> None:
-    recorder = Recorder()
+    recorder = record()
     recorder.tracer.start(T.SPAN_FLUSH, start_ns=1000).end(end_ns=500)
     assert recorder.spans[0].duration_ns == 0
 
 
 def test_emit_back_dated_span_carries_everything() -> None:
-    recorder = Recorder()
+    recorder = record()
     recorder.tracer.emit(
         T.SPAN_QUEUE_WAIT,
         CALLER,
@@ -128,22 +119,33 @@ def test_emit_back_dated_span_carries_everything() -> None:
 
 
 def test_links_and_events_beyond_the_limit_are_counted() -> None:
-    recorder = Recorder()
+    recorder = record()
     span = recorder.tracer.start(T.SPAN_FLUSH)
     for _ in range(200):
         span.link(CALLER)
         span.event(T.EVENT_STARTED)
     span.end()
     recorder.tracer.emit(T.SPAN_FLUSH, CALLER, 1, 2, links=[CALLER] * 130)
-    batch = Envelope({}, "broadaxe", "1", "schema").wrap(recorder.raw)
-    first, second = ExportTraceServiceRequest.FromString(batch).resource_spans[0].scope_spans[0].spans
+    first, second = recorder.request.resource_spans[0].scope_spans[0].spans
     assert (len(first.links), first.dropped_links_count) == (128, 72)
     assert (len(first.events), first.dropped_events_count) == (128, 72)
     assert (len(second.links), second.dropped_links_count) == (128, 2)
 
 
+def test_links_to_what_is_not_recorded_are_left_out() -> None:
+    recorder = record()
+    span = recorder.tracer.start(T.SPAN_FLUSH)
+    span.link(NOOP.context)
+    span.end()
+    recorder.tracer.emit(T.SPAN_COMMIT_WAIT, None, 1, 2, links=(NOOP.context, CALLER))
+    first, second = recorder.spans
+    assert first.links == ()
+    assert len(second.links) == 1
+    assert second.parent_id == ""
+
+
 def test_use_makes_the_span_current_for_the_block() -> None:
-    recorder = Recorder()
+    recorder = record()
     span = recorder.tracer.start(T.SPAN_FLUSH)
     assert current_span() is NOOP
     with recorder.tracer.use(span):
@@ -155,7 +157,7 @@ def test_use_makes_the_span_current_for_the_block() -> None:
 
 
 def test_ids_are_never_zero_and_never_repeat() -> None:
-    recorder = Recorder(ratio=1.0)
+    recorder = record(ratio=1.0)
     roots = [recorder.tracer.new_root() for _ in range(5000)]
     assert len({root.trace_id for root in roots}) == 5000
     assert all(root.span_id == ZERO_SPAN_ID and any(root.trace_id) for root in roots)
@@ -170,19 +172,19 @@ def test_ids_are_never_zero_and_never_repeat() -> None:
         lambda tracer: tracer.start(T.SPAN_ATTEMPT).set(T.ATTR_ATTEMPT, "1"),
         lambda tracer: tracer.start(T.SPAN_ATTEMPT).set(T.ATTR_ATTEMPT, True),
         lambda tracer: tracer.start(T.SPAN_RUN).event(T.EVENT_STARTED, (T.ATTR_RUN_ID, "x")),
-        lambda tracer: tracer.start(T.SPAN_RUN).link(NOOP.context),
+        lambda tracer: tracer.start(T.SPAN_RUN).link(CALLER._replace(span_id=ZERO_SPAN_ID)),
         lambda tracer: tracer.start(T.SPAN_RUN).end(message="without a type"),
         lambda tracer: tracer.emit(T.SPAN_RUN, CALLER, 1, 2, attrs=((T.ATTR_DB_QUERY_TEXT, "x"),)),
     ],
 )
 def test_strict_tracer_undeclared_use_raises(act) -> None:
     with pytest.raises(ContractViolationError):
-        act(Recorder().tracer)
+        act(record().tracer)
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.25, 1.0])
 def test_sampler_ratio_holds_to_three_sigma(ratio: float) -> None:
-    tracer = Recorder(ratio, seed=7).tracer
+    tracer = record(ratio, seed=7).tracer
     count = 20_000
     taken = sum(tracer.new_root().sampled for _ in range(count))
     sigma = (count * ratio * (1 - ratio)) ** 0.5
@@ -191,7 +193,7 @@ def test_sampler_ratio_holds_to_three_sigma(ratio: float) -> None:
 
 @pytest.mark.parametrize("ratio", [0.0, 0.25, 1.0])
 def test_decide_caller_unsampled_is_respected_and_sampled_does_not_override(ratio: float) -> None:
-    tracer = Recorder(ratio, seed=9).tracer
+    tracer = record(ratio, seed=9).tracer
     for _ in range(500):
         trace_id = tracer.new_root().trace_id
         plain = tracer.decide(trace_id)
@@ -218,6 +220,6 @@ def test_sampler_bad_ratio_raises(ratio: float) -> None:
 
 
 def test_adopt_caller_takes_over_place_and_own_decision() -> None:
-    tracer = Recorder(0.0).tracer
+    tracer = record(0.0).tracer
     assert tracer.adopt(CALLER) == CALLER._replace(sampled=False)
     assert tracer.adopt(None).span_id == ZERO_SPAN_ID

@@ -114,6 +114,11 @@ class Process:
         """Why the process stopped by itself, if it did."""
         return self.engine.failure if self.engine is not None else None
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the stop has begun."""
+        return self._stop.is_set()
+
     async def until_stopped(self) -> None:
         """Wait for `ask_to_stop`."""
         await self._stop.wait()
@@ -129,7 +134,10 @@ async def serve(
     *,
     before: Callable[[Process], Awaitable[None]] | None = None,
 ) -> int:
-    """Run a process until SIGTERM or SIGINT; the exit code. `before` runs once it is ready, before the line."""
+    """Run a process until SIGTERM or SIGINT; the exit code.
+
+    `before` runs once it is ready, before the line is printed.
+    """
     set_up_logs(loaded.settings)
     process = Process(loaded, roles)
     loop = asyncio.get_running_loop()
@@ -138,7 +146,7 @@ async def serve(
     try:
         await process.start()
         await process.until_ready()
-        if process.failure is None and not process._stop.is_set():
+        if not process.stopping:
             if before is not None:
                 await before(process)
             print(process.ready_line(), flush=True)

@@ -1,13 +1,15 @@
 """What the engine and the API part of a process have in common."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from broadaxe.app.telemetry import build_telemetry
 from broadaxe.auth.keys import Keysets, load_keysets
 from broadaxe.auth.tokens import TokenIssuer
-from broadaxe.auth.verifier import TokenVerifier
+from broadaxe.auth.verifier import TokenRow, TokenVerifier
 from broadaxe.clock import Clock, Ids
 from broadaxe.config.settings import Settings
+from broadaxe.domain.ids import TenantId
 from broadaxe.store.connection import Database
 from broadaxe.store.options import StoreOptions
 from broadaxe.store.postgres_ledger import PostgresLedger
@@ -38,6 +40,18 @@ class Shared:
         return self.settings.runtime.version_override or VERSION
 
 
+class TokenRows:
+    """What the verifier asks of stored tokens."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    async def lookup(self, tenant_id: TenantId, token_id: UUID) -> TokenRow | None:
+        """The row of a tenant's token; Unavailable while the database is away."""
+        row = await self._tokens.lookup(tenant_id, token_id)
+        return None if row is None else TokenRow(row.tenant_id, row.revoked, row.expires_at)
+
+
 def store_options(settings: Settings, role: str) -> StoreOptions:
     """The store's options from the settings."""
     engine = settings.engine
@@ -60,7 +74,7 @@ def build_shared(settings: Settings, role: str, clock: Clock, ids: Ids) -> Share
     database = Database(store_options(settings, role), clock, ids, telemetry.tracer, telemetry.metrics)
     verifier = TokenVerifier(
         keysets.verifying,
-        Tokens(database),
+        TokenRows(Tokens(database)),
         clock=clock,
         row_life=settings.database.cache_duration,
         outage_life=settings.engine.hold_max_duration + 60,

@@ -7,8 +7,9 @@ from broadaxe.clock import Clock, Ids
 from broadaxe.config.errors import SettingsError
 from broadaxe.config.settings import Settings
 from broadaxe.telemetry.logs import configure
-from broadaxe.telemetry.options import TelemetryOptions, Tuning, parse_resource_attributes
+from broadaxe.telemetry.options import TelemetryOptions
 from broadaxe.telemetry.runtime import Telemetry
+from broadaxe.telemetry.tuning import Tuning, parse_resource_attributes
 
 
 def set_up_logs(settings: Settings) -> None:

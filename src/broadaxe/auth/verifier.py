@@ -27,8 +27,11 @@ class TokenRow(NamedTuple):
 class TokenStore(Protocol):
     """Where the rows of tokens are."""
 
-    async def lookup(self, token_id: UUID) -> TokenRow | None:
-        """The row of a token, None when there is none; raises `Unavailable` while the database is away."""
+    async def lookup(self, tenant_id: TenantId, token_id: UUID) -> TokenRow | None:
+        """The row of a tenant's token, None when there is none.
+
+        Raises `Unavailable` while the database is away.
+        """
 
 
 class _Known(NamedTuple):
@@ -96,7 +99,7 @@ class TokenVerifier:
             if not self._accept_internal:
                 raise TokenRejected("a token of the API process")
             return identity
-        row = await self._row(identity.token_id)
+        row = await self._row(identity)
         if row is None:
             raise TokenRejected("no such token")
         if row.revoked:
@@ -121,14 +124,15 @@ class TokenVerifier:
         self._verified.move_to_end(token)
         return known
 
-    async def _row(self, token_id: UUID) -> TokenRow | None:
+    async def _row(self, identity: Identity) -> TokenRow | None:
+        token_id = identity.token_id
         at = self._clock.monotonic()
         known = self._rows.get(token_id)
         if known is not None and at < known.fresh_until:
             self._rows.move_to_end(token_id)
             return known.row
         try:
-            row = await self._looked_up(token_id)
+            row = await self._looked_up(identity)
         except Unavailable:
             if known is None or at >= known.fetched + self._row_life + self._outage_life:
                 raise
@@ -137,20 +141,21 @@ class TokenVerifier:
             return known.row
         return row
 
-    async def _looked_up(self, token_id: UUID) -> TokenRow | None:
+    async def _looked_up(self, identity: Identity) -> TokenRow | None:
         """One look-up for all the calls that wait for it; one caller that goes away does not end it."""
-        lookup = self._lookups.get(token_id)
+        lookup = self._lookups.get(identity.token_id)
         if lookup is None:
-            lookup = asyncio.create_task(self._look_up(token_id))
+            lookup = asyncio.create_task(self._look_up(identity))
             lookup.add_done_callback(_settle)
-            self._lookups[token_id] = lookup
+            self._lookups[identity.token_id] = lookup
         return await asyncio.shield(lookup)
 
-    async def _look_up(self, token_id: UUID) -> TokenRow | None:
+    async def _look_up(self, identity: Identity) -> TokenRow | None:
+        token_id = identity.token_id
         task = asyncio.current_task()
         asked = self._clock.monotonic()
         try:
-            row = await self._store.lookup(token_id)
+            row = await self._store.lookup(identity.tenant_id, token_id)
         finally:
             current = self._lookups.get(token_id) is task
             if current:

@@ -111,7 +111,7 @@ def revoke_token(
 ) -> None:
     """Void a token; running servers notice within CACHE_DURATION."""
     if not asyncio.run(admin.revoke_token(settings(config).settings, tenant_id, token_id)):
-        typer.echo(f"broadaxe: no valid token {token_id}", err=True)
+        typer.echo(f"broadaxe: no token {token_id}", err=True)
         raise typer.Exit(1)
     console.print(f"revoked {token_id}")
 

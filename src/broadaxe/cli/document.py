@@ -1,15 +1,11 @@
-"""Generates `docs/cli.md` from the commands themselves: `python -m broadaxe.cli.document [--check]`."""
+"""The page `docs/cli.md`, made from the commands themselves."""
 
 import inspect
-import sys
-from pathlib import Path
 from typing import Any
 
 import typer.main
 
 from broadaxe.cli.main import app
-
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "cli.md"
 
 
 def page() -> str:
@@ -39,19 +35,3 @@ def _section(command: Any, path: list[str]) -> list[str]:
         lines += [f"| `{name}` | {meaning.replace('|', '/')} |" for name, meaning in rows]
         lines.append("")
     return lines
-
-
-def main() -> int:
-    """Write the page, or with `--check` say whether it is current."""
-    text = page()
-    if "--check" in sys.argv[1:]:
-        current = PAGE.exists() and PAGE.read_text() == text
-        if not current:
-            print(f"{PAGE.name} is stale: run `make docs`", file=sys.stderr)
-        return 0 if current else 1
-    PAGE.write_text(text)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

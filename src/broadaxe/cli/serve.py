@@ -1,5 +1,6 @@
 """`broadaxe dev`, `server`, `engine`, `api`: the commands that stay."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -37,7 +38,9 @@ def _flags(grpc_port: int | None, port: int | None, health_port: int | None) -> 
 
 
 def _run(loaded: Loaded, roles: Roles) -> None:
-    raise typer.Exit(uvloop.run(serve(loaded, roles)))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(serve(loaded, roles))
+    raise typer.Exit(code)
 
 
 def dev(
@@ -53,7 +56,9 @@ def dev(
 
     Needs no setting. Writes `client.env` for SDKs into the data directory and prints one `ready` line.
     """
-    raise typer.Exit(uvloop.run(dev_app.run(data_dir, config, _flags(grpc_port, port, health_port))))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(dev_app.run(data_dir.resolve(), config, _flags(grpc_port, port, health_port)))
+    raise typer.Exit(code)
 
 
 def server(

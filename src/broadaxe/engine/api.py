@@ -204,7 +204,9 @@ class WorkerSession(Protocol):
 class Engine(Protocol):
     """The engine. Every call carries the tenant of the caller's token."""
 
-    ready: bool
+    @property
+    def ready(self) -> bool:
+        """Whether this process owns the scheduling and takes work."""
 
     def put_workflow(
         self, tenant_id: TenantId, definition: WorkflowDefinition, origin: Origin

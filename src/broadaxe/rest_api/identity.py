@@ -1,19 +1,22 @@
 """Who calls: the tenant of a bearer token."""
 
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
 from broadaxe.domain.ids import TenantId
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Protocol):
     """What a valid token proves."""
 
-    tenant_id: TenantId
-    token_id: UUID
+    @property
+    def tenant_id(self) -> TenantId:
+        """The token's tenant."""
+
+    @property
+    def token_id(self) -> UUID:
+        """The token."""
 
 
 class Authenticator(Protocol):

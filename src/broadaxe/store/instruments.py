@@ -1,7 +1,7 @@
 """What each statement tells telemetry: a span where the trace is recorded, a duration, and a count."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeVar
 
 from broadaxe.clock import Clock
@@ -14,7 +14,7 @@ from broadaxe.telemetry.vocabulary import Label, Metric, SpanName
 
 SYSTEM: Final = "postgresql"
 Result = TypeVar("Result")
-Labels = Sequence[tuple[Label, str]]
+Labels = tuple[tuple[Label, str], ...]
 Parent = TraceContext | AnySpan | None
 """What a database span hangs under; None = the current span."""
 
@@ -22,20 +22,20 @@ Parent = TraceContext | AnySpan | None
 class MetricSink(Protocol):
     """The part of `broadaxe.telemetry`'s metrics that the store uses."""
 
-    def add(self, metric: Metric, value: float, labels: Labels = (), /) -> None:
+    def add(self, metric: Metric, value: float, labels: Labels = ()) -> None:
         """Adds to a counter."""
 
-    def record(self, metric: Metric, value: float, labels: Labels = (), /) -> None:
+    def record(self, metric: Metric, value: float, labels: Labels = ()) -> None:
         """Records one value of a histogram."""
 
 
 class NoMetrics:
     """Stands for metrics that nobody asked for."""
 
-    def add(self, metric: Metric, value: float, labels: Labels = (), /) -> None:
+    def add(self, metric: Metric, value: float, labels: Labels = ()) -> None:
         """Does nothing."""
 
-    def record(self, metric: Metric, value: float, labels: Labels = (), /) -> None:
+    def record(self, metric: Metric, value: float, labels: Labels = ()) -> None:
         """Does nothing."""
 
 

@@ -15,7 +15,7 @@ from broadaxe.domain.errors import Unavailable
 from broadaxe.domain.ids import EngineId
 from broadaxe.store.connection import Database
 from broadaxe.store.failures import DRIVER_ERRORS, Failure, classify, describe
-from broadaxe.store.ledger import Lease, Message
+from broadaxe.store.ledger import Fenced, Lease, Message
 from broadaxe.store.rows import message_of
 from broadaxe.store.session import Session
 from broadaxe.store.statements import statement
@@ -129,7 +129,9 @@ class LeaseKeeper:
     async def sweep(self, confirmed_until: datetime | None) -> list[Message]:
         """Takes waiting messages on the lease's connection, which this also proves alive."""
         fence, session = self.fence, self._session
-        if fence is None or session is None or session.closed:
+        if fence is None:
+            raise Fenced("This engine does not own the scheduling.")
+        if session is None or session.closed:
             raise Unavailable("The lease's connection is away.")
         try:
             async with self._busy:

@@ -140,7 +140,7 @@ class Reads(Protocol):
         self, tenant_id: TenantId, where: TaskCriteria, offset: int, limit: int, payload_bytes: int
     ) -> Awaitable[list[TaskRow]]:
         """A page, newest first. Inputs and outputs come along up to `payload_bytes` altogether (0: none are
-        wanted); a page with more raises `ResourceExhausted`."""
+        wanted); a page with more raises `InvalidArgument`."""
 
     def count_tasks(self, tenant_id: TenantId, where: TaskCriteria) -> Awaitable[int]: ...
     def list_task_ids(self, tenant_id: TenantId, where: TaskCriteria) -> Awaitable[list[UUID]]:
@@ -173,6 +173,9 @@ class Reads(Protocol):
     ) -> Awaitable[list[VersionRow]]:
         """Newest first."""
 
+    def get_version(
+        self, tenant_id: TenantId, workflow_id: UUID, version_id: UUID
+    ) -> Awaitable[VersionRow | None]: ...
     def get_versions(
         self, tenant_id: TenantId, version_ids: Sequence[UUID]
     ) -> Awaitable[list[WorkflowVersion]]: ...

@@ -18,7 +18,7 @@ from broadaxe.store.batch import Batch
 from broadaxe.store.commit_trace import CommitTrace
 from broadaxe.store.connection import WRITER_SETTINGS, Database
 from broadaxe.store.failures import DRIVER_ERRORS, Failure, classify, describe, sqlstate_of
-from broadaxe.store.ledger import LogLine, NewTask, StoreError, TaskWrite
+from broadaxe.store.ledger import Fenced, LogLine, NewTask, StoreError, TaskWrite
 from broadaxe.store.pending import ROW_OVERHEAD, Pending, PendingQueue, size_of_task, size_of_write
 from broadaxe.store.session import Session
 from broadaxe.store.statements import statement
@@ -37,7 +37,7 @@ class Fence:
     engine_id: EngineId
 
 
-class _Fenced(Exception):
+class _LeaseLost(Exception):
     """Another engine took the lease."""
 
 
@@ -115,7 +115,7 @@ class GroupCommitWriter:
 
     def _submit(self, op: Pending, lazy: float | None) -> "asyncio.Future[Any]":
         if self._fence() is None:
-            op.fail(Unavailable("This engine does not own the scheduling."))
+            op.fail(Fenced("This engine does not own the scheduling."))
         else:
             try:
                 self._queue.put(op, lazy)
@@ -150,7 +150,7 @@ class GroupCommitWriter:
 
     def lose_fence(self) -> None:
         """The lease is gone: answer everything that waits."""
-        self._queue.fail_all(lambda: Unavailable("Another engine owns the scheduling now."))
+        self._queue.fail_all(lambda: Fenced("Another engine owns the scheduling now."))
         self._settle_idle()
 
     def _settle_idle(self) -> None:
@@ -187,10 +187,10 @@ class GroupCommitWriter:
                 rest = [op for group in reversed(groups) for op in group]
                 self._queue.give_back(ops + rest)
                 return
-            except _Fenced:
+            except _LeaseLost:
                 for op in [*ops, *(op for group in groups for op in group)]:
                     self._queue.release(op)
-                    op.fail(Unavailable("Another engine owns the scheduling now."))
+                    op.fail(Fenced("Another engine owns the scheduling now."))
                 return
             except _Refused as refusal:
                 if len(ops) > 1:
@@ -207,7 +207,7 @@ class GroupCommitWriter:
         """One transaction for these operations; answers them when it committed."""
         fence = self._fence()
         if fence is None:
-            raise _Fenced
+            raise _LeaseLost
         conflicts = 0
         while True:
             session = await self._connected()
@@ -215,7 +215,7 @@ class GroupCommitWriter:
             began = self._db.clock.monotonic()
             try:
                 results = await self._attempt(session, ops, fence, trace)
-            except _Fenced:
+            except _LeaseLost:
                 trace.failed("fenced")
                 self._on_fenced(fence)
                 raise
@@ -262,7 +262,7 @@ class GroupCommitWriter:
             )
             if transaction is None:
                 await session.rollback(trace.parent)
-                raise _Fenced
+                raise _LeaseLost
             batch = Batch(session, trace.parent)
             results = await batch.apply(ops)
             trace.rows = batch.rows

@@ -42,6 +42,23 @@ _SYSTEM_ROOTS = (
 )
 
 
+# What people can do about it, by a piece of gRPC's text, which otherwise runs over several lines.
+_EXPLAINED = (
+    (
+        "WRONG_VERSION_NUMBER",
+        "it does not speak TLS; for a plaintext collector set SERVER_OTEL_INSECURE=true",
+    ),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        "its certificate is not trusted; OTEL_EXPORTER_OTLP_CERTIFICATE names authorities",
+    ),
+    ("hostname lookup error", "its host name cannot be resolved"),
+    ("DNS resolution failed", "its host name cannot be resolved"),
+    ("Connection refused", "connection refused"),
+    ("No route to host", "no route to the host"),
+)
+
+
 class ExportError(Exception):
     """A request was not taken; the text says why in one line."""
 
@@ -64,6 +81,15 @@ def _system_roots() -> bytes | None:
 
 def _one_line(text: str | None, limit: int = 200) -> str:
     return " ".join((text or "").split())[:limit]
+
+
+def explain(code: str, details: str | None) -> str:
+    """One line for people: the status and, where it is known, what is behind it."""
+    text = details or ""
+    for piece, meaning in _EXPLAINED:
+        if piece in text:
+            return f"{code}: {meaning}"
+    return f"{code}: {_one_line(text)}"
 
 
 def _retry_delay(error: grpc.aio.AioRpcError) -> float | None:
@@ -121,7 +147,7 @@ class CollectorClient:
             except grpc.aio.AioRpcError as error:
                 asked = _retry_delay(error)
                 code = error.code()
-                reason = f"{code.name}: {_one_line(error.details())}"
+                reason = explain(code.name, error.details())
                 retryable = code in _RETRYABLE or (
                     code is grpc.StatusCode.RESOURCE_EXHAUSTED and asked is not None
                 )

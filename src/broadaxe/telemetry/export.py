@@ -14,7 +14,7 @@ from broadaxe.telemetry.logs import RateLimited
 from broadaxe.telemetry.options import TelemetryOptions
 from broadaxe.telemetry.span_queue import DROP_EXPORT_FAILED, Batch, SpanQueue
 
-_log = logging.getLogger("broadaxe.telemetry")
+_logger = logging.getLogger("broadaxe.telemetry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class SpanExporter(Attempt):
         self._settled = asyncio.Event()
         self._gate = asyncio.Semaphore(options.tuning.concurrency)
         self._queue = SpanQueue(options.tuning, clock, self._wake.set)
-        self._complaint = RateLimited(_log, clock, 60.0)
+        self._complaint = RateLimited(_logger, clock, 60.0)
         self._pump_task: asyncio.Task[None] | None = None
         self._sends: set[asyncio.Task[None]] = set()
         self._flushing = False
@@ -125,6 +125,10 @@ class SpanExporter(Attempt):
         except ExportError as error:
             self.failed(str(error))
             self._queue.settle(batch, lost=DROP_EXPORT_FAILED)
+        except Exception:
+            # A fault of ours must not leave the batch pending for ever.
+            _logger.exception("could not send a batch of spans")
+            self._queue.settle(batch, lost=DROP_EXPORT_FAILED)
         else:
             self._queue.settle(batch, rejected=self._rejected(response))
             self._recovered()
@@ -163,4 +167,4 @@ class SpanExporter(Attempt):
         if self._failing:
             self._failing = False
             self._complaint.reset()
-            _log.info("the collector at %s takes traces again", self._options.target)
+            _logger.info("the collector at %s takes traces again", self._options.target)

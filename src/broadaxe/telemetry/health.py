@@ -62,8 +62,10 @@ class HttpListener:
 
     async def start(self) -> None:
         """Binds; OSError when the address cannot be had. An empty host binds to every interface."""
+        # With no host and port 0, IPv4 and IPv6 would get two different ports.
+        host = self._host or ("0.0.0.0" if self._port == 0 else None)
         self._server = await asyncio.start_server(
-            self._serve, self._host or None, self._port, limit=_HEAD_LIMIT, reuse_address=True
+            self._serve, host, self._port, limit=_HEAD_LIMIT, reuse_address=True
         )
         self._port = int(self._server.sockets[0].getsockname()[1])
 

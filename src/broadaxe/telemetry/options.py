@@ -1,24 +1,18 @@
-"""What telemetry is told to do: the page's settings, and what `OTEL_*` may tune beside them.
-
-Endpoint, switch, service name and sampler come from the page's settings alone, because clusters inject
-`OTEL_EXPORTER_OTLP_ENDPOINT` and its like into every container; of those variables only batch sizes,
-time-outs, compression, certificates and further resource attributes are read.
-"""
+"""What telemetry is told to do: the page's settings, and the checks that the configuration uses too."""
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote
+
+from broadaxe.telemetry.tuning import Tuning
 
 _HOST = r"\[[0-9A-Fa-f:.]+(?:%[0-9A-Za-z._-]+)?\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})"
 _HOST_PORT = re.compile(rf"({_HOST}):([0-9]{{1,5}})")
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 _LISTEN = re.compile(rf"({_HOST})?:([0-9]{{1,5}})")
 
-MIB = 1 << 20
 Value = TypeVar("Value")
 
 
@@ -68,105 +62,6 @@ def check_listen_address(text: str) -> tuple[str, int]:
     if match is None or int(match.group(2)) > 65535:
         raise ValueError(f"must be host:port or :port, not {text!r}")
     return (match.group(1) or "").strip("[]"), int(match.group(2))
-
-
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """What `OTEL_*` may tune; the defaults hold a burst of a second at full load."""
-
-    queue_size: int = 32_768
-    """Spans that may wait, those being sent included (OTEL_BSP_MAX_QUEUE_SIZE)."""
-    queue_bytes: int = 32 * MIB
-    """Bytes that may wait; no variable."""
-    batch_size: int = 1_024
-    """Spans in one request (OTEL_BSP_MAX_EXPORT_BATCH_SIZE)."""
-    batch_bytes: int = 2 * MIB
-    """Bytes in one request, under a collector's usual limit of 4 MiB; no variable."""
-    delay: float = 0.5
-    """Seconds a span waits for company (OTEL_BSP_SCHEDULE_DELAY, milliseconds)."""
-    export_timeout: float = 30.0
-    """Seconds for one batch with all its retries (OTEL_BSP_EXPORT_TIMEOUT, milliseconds)."""
-    call_timeout: float = 10.0
-    """Seconds for one call (OTEL_EXPORTER_OTLP_TIMEOUT, milliseconds)."""
-    metric_interval: float = 15.0
-    """Seconds between metric exports (OTEL_METRIC_EXPORT_INTERVAL, milliseconds)."""
-    concurrency: int = 2
-    """Batches under way at once; no variable."""
-    gzip: bool = False
-    """OTEL_EXPORTER_OTLP_COMPRESSION=gzip."""
-    certificate: bytes | None = None
-    """PEM of the authorities to trust instead of the system's (OTEL_EXPORTER_OTLP_CERTIFICATE, a file)."""
-    client_certificate: bytes | None = None
-    """PEM chain (OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE, a file)."""
-    client_key: bytes | None = None
-    """PEM key (OTEL_EXPORTER_OTLP_CLIENT_KEY, a file)."""
-    resource_attributes: Mapping[str, str] = field(default_factory=dict)
-    """OTEL_RESOURCE_ATTRIBUTES; never overrides what the settings say."""
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> "Tuning":
-        """Reads the variables; raises ValueError with one line naming the bad one."""
-        usual = cls()
-        batch = _number(env, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", usual.batch_size)
-        queue = _number(env, "OTEL_BSP_MAX_QUEUE_SIZE", max(usual.queue_size, batch))
-        if batch > queue:
-            raise ValueError("OTEL_BSP_MAX_EXPORT_BATCH_SIZE must not be above OTEL_BSP_MAX_QUEUE_SIZE")
-        certificate = _file(env, "OTEL_EXPORTER_OTLP_CERTIFICATE")
-        chain = _file(env, "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE")
-        key = _file(env, "OTEL_EXPORTER_OTLP_CLIENT_KEY")
-        if (chain is None) != (key is None):
-            raise ValueError(
-                "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY belong together"
-            )
-        return cls(
-            queue_size=queue,
-            batch_size=batch,
-            delay=_seconds(env, "OTEL_BSP_SCHEDULE_DELAY", usual.delay, zero=True),
-            export_timeout=_seconds(env, "OTEL_BSP_EXPORT_TIMEOUT", usual.export_timeout),
-            call_timeout=_seconds(env, "OTEL_EXPORTER_OTLP_TIMEOUT", usual.call_timeout),
-            metric_interval=_seconds(env, "OTEL_METRIC_EXPORT_INTERVAL", usual.metric_interval),
-            gzip=_compression(env),
-            certificate=certificate,
-            client_certificate=chain,
-            client_key=key,
-            resource_attributes=parse_resource_attributes(env.get("OTEL_RESOURCE_ATTRIBUTES", "")),
-        )
-
-
-def _number(env: Mapping[str, str], name: str, usual: int, *, zero: bool = False) -> int:
-    text = env.get(name, "").strip()
-    if not text:
-        return usual
-    if not (text.isascii() and text.isdigit() and len(text) <= 9) or (int(text) == 0 and not zero):
-        raise ValueError(f"{name} must be a positive whole number, not {text!r}")
-    return int(text)
-
-
-def _seconds(env: Mapping[str, str], name: str, usual: float, *, zero: bool = False) -> float:
-    return _number(env, name, round(usual * 1000), zero=zero) / 1000
-
-
-def _file(env: Mapping[str, str], name: str) -> bytes | None:
-    path = env.get(name, "").strip()
-    if not path:
-        return None
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"{name}: cannot read {path}: {error.strerror}") from None
-
-
-def _compression(env: Mapping[str, str]) -> bool:
-    text = env.get("OTEL_EXPORTER_OTLP_COMPRESSION", "").strip().lower()
-    if text not in {"", "none", "gzip"}:
-        raise ValueError(f"OTEL_EXPORTER_OTLP_COMPRESSION must be gzip or none, not {text!r}")
-    return text == "gzip"
-
-
-def parse_resource_attributes(text: str) -> dict[str, str]:
-    """`key=value` pairs separated by commas, values percent-encoded; what is not a pair is left out."""
-    pairs = (item.partition("=") for item in text.split(","))
-    return {key.strip(): unquote(value.strip()) for key, equals, value in pairs if equals and key.strip()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from broadaxe.telemetry.metric_export import MetricExporter
 from broadaxe.telemetry.metrics import Labels, Metrics
 from broadaxe.telemetry.options import (
     TelemetryOptions,
-    Tuning,
     check_auth,
     check_collector_url,
     check_listen_address,
@@ -24,6 +23,7 @@ from broadaxe.telemetry.prometheus import CONTENT_TYPE, render
 from broadaxe.telemetry.resource import build_resource, product_version
 from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
+from broadaxe.telemetry.tuning import Tuning
 
 __all__ = [
     "Telemetry",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from broadaxe.telemetry.context import NO_CONTEXT, TraceContext
+from broadaxe.telemetry.context import NO_CONTEXT, ZERO_TRACE_ID, TraceContext
 from broadaxe.telemetry.encode import (
     Pair,
     encode_dropped,
@@ -27,8 +27,6 @@ class Span:
 
     __slots__ = (
         "_attributes",
-        "_dropped_events",
-        "_dropped_links",
         "_events",
         "_extra",
         "_flags",
@@ -67,8 +65,6 @@ class Span:
         self._extra = b""
         self._links = 0
         self._events = 0
-        self._dropped_links = 0
-        self._dropped_events = 0
 
     @property
     def context(self) -> TraceContext:
@@ -80,20 +76,21 @@ class Span:
         self._attributes[attr] = value
 
     def link(self, context: TraceContext, *pairs: Pair) -> None:
-        """Points to a span that has to do with this one without being above it; at most 128 are kept."""
-        if self._links < LINK_LIMIT:
-            self._links += 1
+        """Points to a span that has to do with this one without being above it; at most 128 are kept.
+
+        A link to what is not recorded (`NOOP.context`) is left out.
+        """
+        if context.trace_id == ZERO_TRACE_ID:
+            return
+        self._links += 1
+        if self._links <= LINK_LIMIT:
             self._extra += encode_link(context, pairs)
-        else:
-            self._dropped_links += 1
 
     def event(self, name: EventName, *pairs: Pair) -> None:
         """Notes that something happened now; at most 128 are kept."""
-        if self._events < EVENT_LIMIT:
-            self._events += 1
+        self._events += 1
+        if self._events <= EVENT_LIMIT:
             self._extra += encode_event(name, self._now_ns(), pairs)
-        else:
-            self._dropped_events += 1
 
     def end(
         self, end_ns: int | None = None, error_type: str | None = None, message: str | None = None
@@ -110,8 +107,8 @@ class Span:
         if error_type is not None:
             self._attributes[ATTR_ERROR_TYPE] = error_type
             extra += encode_status(message)
-        if self._dropped_links or self._dropped_events:
-            extra += encode_dropped(self._dropped_links, self._dropped_events)
+        if self._links > LINK_LIMIT or self._events > EVENT_LIMIT:
+            extra += encode_dropped(max(0, self._links - LINK_LIMIT), max(0, self._events - EVENT_LIMIT))
         sink(
             encode_span(
                 self.name,

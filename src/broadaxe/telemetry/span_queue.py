@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 
 from broadaxe.clock import Clock
-from broadaxe.telemetry.options import Tuning
+from broadaxe.telemetry.tuning import Tuning
 
 DROP_QUEUE_FULL = "queue_full"
 DROP_EXPORT_FAILED = "export_failed"

@@ -29,8 +29,8 @@ def check_pair(owner: str, allowed: frozenset[Attr], attr: Attr, value: AttrValu
 
 
 def check_link(owner: str, allowed: frozenset[Attr], context: TraceContext, pairs: tuple[Pair, ...]) -> None:
-    """Refuses a link that points nowhere or carries what is not declared."""
-    if not isinstance(context, TraceContext) or not any(context.trace_id) or not any(context.span_id):
+    """Refuses a link that points to a trace but to no span or carries what is not declared."""
+    if not isinstance(context, TraceContext) or (any(context.trace_id) and not any(context.span_id)):
         raise ContractViolationError(f"{owner} links to nothing")
     for attr, value in pairs:
         check_pair(owner, allowed, attr, value)

@@ -3,12 +3,12 @@
 Call it from the event loop's thread: it takes no locks.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from contextvars import ContextVar
+from types import TracebackType
 
 from broadaxe.clock import Clock, Ids
-from broadaxe.telemetry.context import ZERO_SPAN_ID, TraceContext
+from broadaxe.telemetry.context import ZERO_SPAN_ID, ZERO_TRACE_ID, TraceContext
 from broadaxe.telemetry.encode import (
     FLAGS_LOCAL,
     FLAGS_PLAIN,
@@ -138,7 +138,7 @@ class Tracer:
     def emit(
         self,
         name: SpanName,
-        parent: TraceContext | AnySpan,
+        parent: TraceContext | AnySpan | None,
         start_ns: int,
         end_ns: int,
         span_id: bytes | None = None,
@@ -147,9 +147,14 @@ class Tracer:
         error_type: str | None = None,
         message: str | None = None,
     ) -> None:
-        """Records a span whose beginning and end are known (nanoseconds since 1970), in one call."""
+        """Records a span whose beginning and end are known (nanoseconds since 1970), in one call.
+
+        Without a parent it is the root of a fresh trace. Links to what is not recorded are left out.
+        """
         if not self.enabled:
             return
+        if parent is None:
+            parent = self.new_root()
         if isinstance(parent, TraceContext):
             trace_id, parent_id, sampled = parent
             if not sampled:
@@ -160,7 +165,7 @@ class Tracer:
         else:
             trace_id, parent_id, flags = parent.trace_id, parent.span_id, FLAGS_LOCAL
         attributes = dict(attrs)
-        kept = list(links)
+        kept = [link for link in links if link.trace_id != ZERO_TRACE_ID]
         if self._strict:
             self._check(name, attributes.items(), kept)
         extra = b"".join([encode_link(link) for link in kept[:LINK_LIMIT]]) if kept else b""
@@ -179,14 +184,27 @@ class Tracer:
         for link in links:
             check_link(name.name, name.attributes, link, ())
 
-    @contextmanager
-    def use(self, span: AnySpan) -> Iterator[AnySpan]:
-        """Makes a span the current one of this task for the block; it does not end it."""
-        token = _current.set(span)
-        try:
-            yield span
-        finally:
-            _current.reset(token)
+    def use(self, span: AnySpan) -> "Use":
+        """Makes a span the current one of this task for a `with` block; it does not end it."""
+        return Use(span)
+
+
+class Use:
+    """The block in which a span is current; made by `Tracer.use`."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, span: AnySpan) -> None:
+        self._span = span
+
+    def __enter__(self) -> AnySpan:
+        self._token = _current.set(self._span)
+        return self._span
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _current.reset(self._token)
 
 
 def _nowhere(span: bytes) -> None:

@@ -42,7 +42,8 @@ class Attr:
         self._key = delimited(b"\x0a", name.encode())
         self._heads: list[bytes] = [self._head(size) for size in range(_SHORT)]
         # Only attributes with few values keep their encoded pairs; ids would fill the table for nothing.
-        self._values: dict[AttrValue, bytes] | None = {} if cached else None
+        # The table holds the declared type alone, since 1 == True; and no floats, since 0.0 == -0.0.
+        self._values: dict[AttrValue, bytes] | None = {} if cached and type_ is not float else None
 
     def __repr__(self) -> str:
         return f"Attr({self.name!r})"
@@ -55,19 +56,15 @@ class Attr:
     def encode(self, value: AttrValue) -> bytes:
         """The pair as field 9 of an OTLP span (tag, length, KeyValue); never raises on an odd value."""
         values = self._values
-        if values is None:
-            if isinstance(value, str) and value.isascii() and (size := len(value)) < _SHORT:
-                return self._heads[size] + value.encode()
-            return self._encode(value)
-        try:
-            return values[value]
-        except (KeyError, TypeError):
-            return self._remember(values, value)
+        if values is not None and value.__class__ is self.type:
+            return values.get(value) or self._remember(values, value)
+        if isinstance(value, str) and value.isascii() and (size := len(value)) < _SHORT:
+            return self._heads[size] + value.encode()
+        return self._encode(value)
 
     def _remember(self, values: dict[AttrValue, bytes], value: AttrValue) -> bytes:
         pair = self._encode(value)
-        # True == 1 and 1.0 == 1: only values of the declared type may share the table.
-        if value.__class__ is self.type and len(values) < _CACHED_VALUES and len(pair) < 512:
+        if len(values) < _CACHED_VALUES and len(pair) < 512:
             values[value] = pair
         return pair
 

@@ -64,7 +64,7 @@ class Views(Protocol):
         total: bool = True,
     ) -> Awaitable[Page[TaskView]]:
         """A page, newest first. `total=False` leaves out the count, which on a full page is a statement of
-        its own. ResourceExhausted when the page's payloads are too much for one answer."""
+        its own. InvalidArgument when the page's payloads are too much for one answer."""
 
     def count_runs(self, tenant_id: TenantId, where: RunFilter) -> Awaitable[int]: ...
     def list_run_ids(self, tenant_id: TenantId, where: RunFilter) -> Awaitable[list[UUID]]:

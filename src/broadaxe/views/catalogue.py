@@ -44,10 +44,8 @@ class CatalogueViews:
             return None
         if version_id is None or version_id == row.newest.version_id:
             return _newest(row)
-        for found in await self._reads.list_versions(tenant_id, workflow_id, VERSIONS_SHOWN):
-            if found.version.version_id == version_id:
-                return _version(found)
-        return None
+        found = await self._reads.get_version(tenant_id, workflow_id, version_id)
+        return None if found is None else _version(found)
 
     async def get_tenant(self, tenant_id: TenantId) -> TenantView | None:
         row = await self._reads.get_tenant(tenant_id)

@@ -35,7 +35,7 @@ class Store:
     ) -> None:
         self.rows[token.token_id] = TokenRow(tenant, revoked, ends or token.expires_at)
 
-    async def lookup(self, token_id: UUID) -> TokenRow | None:
+    async def lookup(self, tenant_id: TenantId, token_id: UUID) -> TokenRow | None:
         self.asked += 1
         row = self.rows.get(token_id)
         self.entered.set()

@@ -129,13 +129,12 @@ async def count_by_status(call: Call) -> list[V1TaskRunMetric]:
 async def trigger_run(call: Call) -> V1WorkflowRunDetails:
     """Start a run; the answer comes once the run can be read."""
     request = call.json(V1TriggerWorkflowRunRequest)
+    metadata = bytes(request.additional_metadata)
     origin = Origin(caller=call.span.caller)
     trigger = Trigger(
         workflow=request.workflow_name,
         input=_object("input", request.input),
-        metadata=None
-        if request.additional_metadata is None
-        else _object("additionalMetadata", request.additional_metadata),
+        metadata=None if metadata == b"null" else _object("additionalMetadata", request.additional_metadata),
         priority=request.priority,
     )
     run_id = await call.services.commands.trigger(call.tenant_id, trigger, origin)
@@ -158,7 +157,12 @@ async def _visible(call: Call, run_id: UUID) -> RunView:
 
 
 def _object(name: str, raw: msgspec.Raw) -> bytes:
+    """The text of an object, byte for byte."""
     text = bytes(raw)
     if text[:1] != b"{":
         raise Refusal(400, f"{name}: Expected `object`", name)
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        raise Refusal(400, f"{name}: not valid UTF-8", name) from None
     return text

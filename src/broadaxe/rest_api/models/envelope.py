@@ -10,6 +10,10 @@ JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": "object", "additiona
 """A JSON object that is passed on as it was stored, byte for byte."""
 
 
+ABSENT = Raw(b"null")
+"""What a member of a request holds that was left out: a union of a raw text and null cannot be decoded."""
+
+
 class APIError(Struct, omit_defaults=True):
     """One thing that is wrong."""
 

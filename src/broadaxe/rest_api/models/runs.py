@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct, field
 
-from broadaxe.rest_api.models.envelope import APIResourceMeta, JsonObject, PaginationResponse
+from broadaxe.rest_api.models.envelope import ABSENT, APIResourceMeta, JsonObject, PaginationResponse
 from broadaxe.views.model import RunKind, RunStatus, TimelineKind
 
 LogLevel = Literal["DEBUG", "INFO", "WARN", "ERROR"]
@@ -243,7 +243,7 @@ class V1TriggerWorkflowRunRequest(Struct, rename="camel", kw_only=True):
 
     workflow_name: str
     input: JsonObject
-    additional_metadata: JsonObject | None = None
+    additional_metadata: JsonObject = field(default_factory=lambda: ABSENT)
     priority: Annotated[int, Meta(ge=1, le=3)] | None = None
     return_only_id: bool = field(default=False, name="return_only_id")
     """Whether only `run.metadata` of the answer matters to the caller."""

@@ -32,7 +32,7 @@ CREATE INDEX tenant_member_user ON tenant_member (user_id);
 
 CREATE TABLE api_token (
     created_at   timestamptz NOT NULL,
-    expires_at   timestamptz,
+    expires_at   timestamptz NOT NULL,
     revoked_at   timestamptz,
     last_used_at timestamptz,
     id           uuid PRIMARY KEY,

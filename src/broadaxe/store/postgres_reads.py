@@ -1,0 +1,216 @@
+"""The read side on PostgreSQL: the `Reads` contract over the pool. Statements are in `sql/views_*.sql`."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from broadaxe.domain.errors import InvalidArgument
+from broadaxe.domain.ids import TenantId
+from broadaxe.domain.task import (
+    AttemptOutcome,
+    AttemptRecord,
+    Note,
+    NoteKind,
+    TaskFacts,
+    TaskState,
+    TaskStatus,
+)
+from broadaxe.domain.workflow import WorkflowVersion
+from broadaxe.store.connection import Database
+from broadaxe.store.ledger import LogLine, WorkerRow
+from broadaxe.store.reads import (
+    HeldSlots,
+    LiveCount,
+    LogCriteria,
+    TaskCriteria,
+    TaskHistory,
+    TaskLabel,
+    TaskRow,
+    TenantRow,
+    VersionRow,
+    WorkflowRow,
+)
+from broadaxe.store.rows import id_floor, id_time, version_of, worker_of
+from broadaxe.store.session import Record, Session
+from broadaxe.store.statements import statement
+
+CHILDREN_LIMIT = 10_000
+WORKERS_LIMIT = 10_000
+
+_FACT_COLUMNS = 17
+_STATUS_COLUMNS = 31
+_LAST_ID = UUID(int=(1 << 128) - 1)
+_SLACK = timedelta(hours=1)
+"""How far the clocks that made a parent's and a child's id may lie apart."""
+
+
+class PostgresReads:
+    """See `broadaxe.store.reads.Reads` for what each query answers."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # -- tasks -----------------------------------------------------------------------------------------
+
+    async def list_tasks(
+        self, tenant_id: TenantId, where: TaskCriteria, offset: int, limit: int, payload_bytes: int
+    ) -> list[TaskRow]:
+        rows = await self._db.fetch(
+            statement("view_task_page"), *_arguments(tenant_id, where), limit, offset, payload_bytes
+        )
+        if payload_bytes and rows and rows[0][-1] > payload_bytes:
+            raise InvalidArgument(
+                f"limit: the payloads of these {len(rows)} rows are more than {payload_bytes} bytes; "
+                "ask for fewer rows or leave the payloads out"
+            )
+        return [_task(row) for row in rows]
+
+    async def count_tasks(self, tenant_id: TenantId, where: TaskCriteria) -> int:
+        rows = await self._db.fetch(statement("view_task_count"), *_arguments(tenant_id, where))
+        return int(rows[0][0])
+
+    async def list_task_ids(self, tenant_id: TenantId, where: TaskCriteria) -> list[UUID]:
+        rows = await self._db.fetch(statement("view_task_ids"), *_arguments(tenant_id, where))
+        return [row[0] for row in rows]
+
+    async def count_states(self, tenant_id: TenantId, where: TaskCriteria) -> list[tuple[TaskState, int]]:
+        rows = await self._db.fetch(statement("view_task_states"), *_arguments(tenant_id, where))
+        return [(TaskState(row[0]), row[1]) for row in rows]
+
+    async def get_task(self, tenant_id: TenantId, task_id: UUID) -> TaskRow | None:
+        rows = await self._db.fetch(statement("view_task_get"), tenant_id, task_id, _next(task_id))
+        return _task(rows[0]) if rows else None
+
+    async def get_history(self, tenant_id: TenantId, task_id: UUID) -> TaskHistory:
+        async def work(session: Session) -> TaskHistory:
+            attempts = await session.fetch(statement("view_attempts"), tenant_id, task_id)
+            notes = await session.fetch(statement("view_notes"), tenant_id, task_id)
+            return TaskHistory(
+                tuple(AttemptRecord(row[0], AttemptOutcome(row[1]), *tuple(row)[2:]) for row in attempts),
+                tuple(
+                    Note(NoteKind(row[0]), row[1], row[2], row[3].decode(errors="replace")) for row in notes
+                ),
+            )
+
+        return await self._db.run(work)
+
+    async def list_children(self, tenant_id: TenantId, parents: Sequence[UUID]) -> list[TaskRow]:
+        if not parents:
+            return []
+        lowest = id_floor(id_time(min(parents)) - _SLACK)
+        rows = await self._db.fetch(
+            statement("view_task_children"), tenant_id, lowest, _LAST_ID, list(parents), CHILDREN_LIMIT
+        )
+        return [_task(row) for row in rows]
+
+    async def get_labels(self, tenant_id: TenantId, ids: Sequence[UUID]) -> list[TaskLabel]:
+        rows = await self._db.fetch(statement("view_task_labels"), tenant_id, list(ids))
+        return [TaskLabel(*row) for row in rows]
+
+    async def list_log_lines(
+        self, tenant_id: TenantId, task_id: UUID, where: LogCriteria, offset: int, limit: int
+    ) -> list[LogLine]:
+        wanted = statement("view_logs_newest" if where.newest_first else "view_logs_oldest")
+        levels = list(where.levels) or None
+        rows = await self._db.fetch(
+            wanted, tenant_id, task_id, where.since, where.until, levels, where.attempt, where.search,
+            limit, offset,
+        )  # fmt: skip
+        return [_log_line(row) for row in rows]
+
+    async def count_live(self, tenant_id: TenantId) -> list[LiveCount]:
+        rows = await self._db.fetch(statement("view_task_live"), tenant_id)
+        return [LiveCount(row[0], row[1], TaskState(row[2]), row[3], row[4], row[5]) for row in rows]
+
+    # -- workflows -------------------------------------------------------------------------------------
+
+    async def list_workflows(
+        self, tenant_id: TenantId, name: str | None, offset: int, limit: int
+    ) -> list[WorkflowRow]:
+        rows = await self._db.fetch(statement("view_workflow_page"), tenant_id, name, limit, offset)
+        return [_workflow(tenant_id, row) for row in rows]
+
+    async def count_workflows(self, tenant_id: TenantId, name: str | None) -> int:
+        rows = await self._db.fetch(statement("view_workflow_count"), tenant_id, name)
+        return int(rows[0][0])
+
+    async def get_workflow(self, tenant_id: TenantId, workflow_id: UUID) -> WorkflowRow | None:
+        rows = await self._db.fetch(statement("view_workflow_get"), tenant_id, workflow_id)
+        return _workflow(tenant_id, rows[0]) if rows else None
+
+    async def list_versions(self, tenant_id: TenantId, workflow_id: UUID, limit: int) -> list[VersionRow]:
+        rows = await self._db.fetch(statement("view_versions"), tenant_id, workflow_id, limit)
+        return [VersionRow(version_of(tenant_id, row), row["ordinal"]) for row in rows]
+
+    async def get_version(
+        self, tenant_id: TenantId, workflow_id: UUID, version_id: UUID
+    ) -> VersionRow | None:
+        rows = await self._db.fetch(statement("view_version_of"), tenant_id, workflow_id, version_id)
+        return VersionRow(version_of(tenant_id, rows[0]), rows[0]["ordinal"]) if rows else None
+
+    async def get_versions(self, tenant_id: TenantId, version_ids: Sequence[UUID]) -> list[WorkflowVersion]:
+        rows = await self._db.fetch(statement("view_versions_by_id"), tenant_id, list(version_ids))
+        return [version_of(tenant_id, row) for row in rows]
+
+    # -- workers and tenants ---------------------------------------------------------------------------
+
+    async def list_workers(self, tenant_id: TenantId) -> list[WorkerRow]:
+        rows = await self._db.fetch(statement("view_workers"), tenant_id, WORKERS_LIMIT)
+        return [worker_of(row) for row in rows]
+
+    async def get_worker(self, tenant_id: TenantId, worker_id: UUID) -> WorkerRow | None:
+        rows = await self._db.fetch(statement("view_worker"), tenant_id, worker_id)
+        return worker_of(rows[0]) if rows else None
+
+    async def count_held_slots(self, tenant_id: TenantId, worker_ids: Sequence[UUID]) -> list[HeldSlots]:
+        rows = await self._db.fetch(statement("view_held_slots"), tenant_id, list(worker_ids))
+        return [HeldSlots(*row) for row in rows]
+
+    async def get_tenant(self, tenant_id: TenantId) -> TenantRow | None:
+        rows = await self._db.fetch(statement("view_tenant"), tenant_id)
+        return TenantRow(*rows[0]) if rows else None
+
+
+def _arguments(tenant_id: TenantId, where: TaskCriteria) -> tuple[object, ...]:
+    """The parameters of the `matches` fragment."""
+    pairs = where.metadata
+    return (
+        tenant_id,
+        id_floor(where.since),
+        _LAST_ID if where.until is None else id_floor(where.until),
+        [int(state) for state in where.states] or None,
+        list(where.workflow_ids) or None,
+        where.worker_id,
+        where.parent_task_id,
+        [key for key, _ in pairs] or None,
+        [value for _, value in pairs] or None,
+        len(pairs) if where.match_all else 1,
+        None if where.event_id is None else str(where.event_id),
+    )
+
+
+def _next(task_id: UUID) -> UUID:
+    return UUID(int=min(task_id.int + 1, _LAST_ID.int))
+
+
+def _task(record: Record) -> TaskRow:
+    values = tuple(record)
+    facts = TaskFacts(*values[:_FACT_COLUMNS])
+    status = TaskStatus(TaskState(values[_FACT_COLUMNS]), *values[_FACT_COLUMNS + 1 : _STATUS_COLUMNS])
+    note, children = values[_STATUS_COLUMNS], values[_STATUS_COLUMNS + 1]
+    return TaskRow(facts, status, None if note is None else note.decode(errors="replace"), children)
+
+
+def _log_line(record: Record) -> LogLine:
+    tenant_id, task_id, attempt, at, level, message, metadata = record
+    return LogLine(tenant_id, task_id, attempt, at, level, message.decode(errors="replace"), metadata)
+
+
+def _workflow(tenant_id: TenantId, record: Record) -> WorkflowRow:
+    return WorkflowRow(
+        id=record["found_id"],
+        name=record["name"],
+        created_at=record["found_at"],
+        newest=version_of(tenant_id, record),
+        versions=record["ordinal"],
+    )

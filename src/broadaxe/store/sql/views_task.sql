@@ -1,0 +1,106 @@
+-- What readers see of tasks. $1 is the tenant, $2 and $3 bound the id from below (with) and above (without).
+-- An outer fragment stands before those it uses.
+
+-- fragment: matches
+t.tenant_id = $1 AND t.id >= $2 AND t.id < $3
+  AND ($4::smallint[] IS NULL OR {shown_state} = ANY($4))
+  AND ($5::uuid[] IS NULL OR t.workflow_id = ANY($5))
+  AND ($6::uuid IS NULL OR t.worker_id = $6)
+  AND ($7::uuid IS NULL OR t.parent_task_id = $7)
+  AND ($8::text[] IS NULL OR
+       (SELECT count(*) FROM unnest($8::text[], $9::text[]) AS pair (key, wanted)
+        WHERE {metadata} ->> pair.key = pair.wanted) >= $10::integer)
+  AND ($11::text IS NULL OR {metadata} ->> 'hatchet__event_id' = $11)
+
+-- fragment: shown_state
+CASE WHEN t.state = 12 AND t.assigned_at IS NULL AND EXISTS (
+         SELECT FROM task_note n
+         WHERE n.tenant_id = t.tenant_id AND n.task_id = t.id AND n.task_id >= $2 AND n.task_id < $3
+           AND n.attempt = t.attempt AND n.kind = 7)
+     THEN 11::smallint ELSE t.state END
+
+-- fragment: metadata
+CASE WHEN substr(t.metadata, 1, 1) = '\x7b'::bytea AND
+          CASE WHEN position('\x5c75'::bytea IN t.metadata) = 0 THEN true
+               ELSE regexp_replace(convert_from(t.metadata, 'UTF8'),
+                                   '\\u[dD][89abAB][[:xdigit:]][[:xdigit:]]\\u[dD][c-fC-F][[:xdigit:]][[:xdigit:]]', '', 'g')
+                    !~ '\\u(0000|[dD][89a-fA-F])' END
+     THEN convert_from(t.metadata, 'UTF8')::jsonb END
+
+-- fragment: before_input
+t.tenant_id, t.id, t.run_id, t.workflow_id, t.version_id, t.step_id, t.priority, t.created_at
+
+-- fragment: after_input
+t.metadata, t.trace, t.parent_task_id, t.parent_run_id, t.child_index, t.child_key, t.desired_worker_id,
+t.desired_labels, t.state, t.attempt, t.queued_at, t.app_retries, t.internal_retries, t.worker_id, t.assigned_at,
+t.started_at, t.finished_at, t.retry_at, t.timeout_at, t.slot_released
+
+-- fragment: surroundings
+CASE WHEN t.state = 12 AND t.assigned_at IS NULL THEN (
+    SELECT n.message FROM task_note n
+    WHERE n.tenant_id = t.tenant_id AND n.task_id = t.id AND n.task_id >= $2 AND n.task_id < $3
+      AND n.attempt = t.attempt AND n.kind = 7 LIMIT 1) END,
+(SELECT count(*) FROM child_claim c
+ WHERE c.tenant_id = t.tenant_id AND c.parent_task_id = t.id AND c.parent_task_id >= $2 AND c.parent_task_id < $3)
+
+-- name: view_task_page (SELECT task): Lists tasks, newest first, with payloads while all of them together are small enough.
+SELECT {before_input}, CASE WHEN t.bytes <= $14 THEN t.input ELSE ''::bytea END, {after_input},
+       CASE WHEN t.bytes <= $14 THEN t.output END, t.error, {surroundings}, t.bytes
+FROM (SELECT p.*, sum(octet_length(p.input)::bigint + coalesce(octet_length(p.output), 0)) OVER () AS bytes
+      FROM (SELECT * FROM task t WHERE {matches} ORDER BY t.id DESC LIMIT $12 OFFSET $13) p) t
+ORDER BY t.id DESC
+
+-- name: view_task_count (SELECT task): Counts tasks.
+SELECT count(*) FROM task t WHERE {matches}
+
+-- name: view_task_ids (SELECT task): Lists the ids of tasks, newest first.
+SELECT t.id FROM task t WHERE {matches} ORDER BY t.id DESC
+
+-- name: view_task_states (SELECT task): Counts tasks by state as shown.
+SELECT {shown_state}, count(*) FROM task t WHERE {matches} GROUP BY 1
+
+-- name: view_task_get (SELECT task): Reads one task; $2 is its id and $3 the next.
+SELECT {before_input}, t.input, {after_input}, t.output, t.error, {surroundings}, 0
+FROM task t WHERE t.tenant_id = $1 AND t.id >= $2 AND t.id < $3
+
+-- name: view_task_children (SELECT task): Lists what tasks spawned, without payloads; no task is an hour older than its parent.
+SELECT {before_input}, ''::bytea, {after_input}, NULL::bytea, t.error, {surroundings}, 0
+FROM task t WHERE t.tenant_id = $1 AND t.parent_task_id = ANY($4::uuid[]) AND t.id >= $2 AND t.id < $3
+ORDER BY t.id LIMIT $5
+
+-- name: view_task_labels (SELECT task): Reads what tasks are called by.
+SELECT id, version_id, step_id, created_at FROM task WHERE tenant_id = $1 AND id = ANY($2::uuid[])
+
+-- name: view_task_live (SELECT task): Counts tasks that are not final by step and state.
+SELECT version_id, step_id, state, count(*), min(queued_at), min(queued_at) FILTER (WHERE attempt = 0)
+FROM task WHERE tenant_id = $1 AND state < 10
+GROUP BY version_id, step_id, state
+
+-- name: view_held_slots (SELECT task): Counts the tasks that hold slots of workers.
+SELECT worker_id, version_id, step_id, count(*)
+FROM task WHERE tenant_id = $1 AND state < 10 AND state = 3 AND NOT slot_released AND worker_id = ANY($2::uuid[])
+GROUP BY worker_id, version_id, step_id
+
+-- name: view_attempts (SELECT attempt): Reads the ended attempts of a task.
+SELECT attempt, outcome, queued_at, assigned_at, started_at, ended_at, worker_id, output, error
+FROM attempt WHERE tenant_id = $1 AND task_id = $2 ORDER BY attempt, ended_at
+
+-- name: view_notes (SELECT task_note): Reads the notes of a task.
+SELECT kind, attempt, at, message FROM task_note WHERE tenant_id = $1 AND task_id = $2 ORDER BY at
+
+-- fragment: log_lines
+SELECT tenant_id, task_id, attempt, created_at, level, message, metadata FROM log_line
+WHERE tenant_id = $1 AND task_id = $2
+  AND ($3::timestamptz IS NULL OR created_at >= $3)
+  AND ($4::timestamptz IS NULL OR created_at < $4)
+  AND ($5::text[] IS NULL OR level = ANY($5))
+  AND ($6::integer IS NULL OR attempt = $6)
+  AND ($7::text IS NULL OR CASE WHEN position('\x00'::bytea IN message) = 0
+       THEN position(lower($7) IN lower(convert_from(message, 'UTF8'))) > 0
+       ELSE position(convert_to($7, 'UTF8') IN message) > 0 END)
+
+-- name: view_logs_oldest (SELECT log_line): Reads log lines of a task, oldest first.
+{log_lines} ORDER BY created_at LIMIT $8 OFFSET $9
+
+-- name: view_logs_newest (SELECT log_line): Reads log lines of a task, newest first.
+{log_lines} ORDER BY created_at DESC LIMIT $8 OFFSET $9

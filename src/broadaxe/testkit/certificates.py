@@ -1,0 +1,91 @@
+"""A private authority with a server's and a client's certificate, for TLS in tests."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from broadaxe.clock import SystemClock
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Everything as PEM; the server's certificate is for `localhost` and 127.0.0.1. Valid for a day."""
+
+    certificate: bytes
+    server: bytes
+    server_key: bytes
+    client: bytes
+    client_key: bytes
+
+    @staticmethod
+    def make() -> "Authority":
+        """A new one; nobody else trusts it."""
+        ca, server, client = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+        return Authority(
+            certificate=_certificate("Test Authority", ca, "Test Authority", ca, is_authority=True),
+            server=_certificate("localhost", server, "Test Authority", ca),
+            server_key=_key(server),
+            client=_certificate("client", client, "Test Authority", ca),
+            client_key=_key(client),
+        )
+
+    def credentials(self, *, client_required: bool = False) -> grpc.ServerCredentials:
+        """For a gRPC server; mutual TLS when `client_required`."""
+        return grpc.ssl_server_credentials(
+            [(self.server_key, self.server)],
+            self.certificate if client_required else None,
+            client_required,
+        )
+
+    def write(self, folder: Path) -> dict[str, Path]:
+        """All five as files `ca.crt`, `server.crt`, `server.key`, `client.crt`, `client.key`, by name."""
+        texts = {
+            "ca.crt": self.certificate,
+            "server.crt": self.server,
+            "server.key": self.server_key,
+            "client.crt": self.client,
+            "client.key": self.client_key,
+        }
+        for name, text in texts.items():
+            (folder / name).write_bytes(text)
+        return {name: folder / name for name in texts}
+
+
+def _key(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _certificate(
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: str,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    *,
+    is_authority: bool = False,
+) -> bytes:
+    now = SystemClock().now()
+    subject, by = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in (name, issuer))
+    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(by)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _DAY)
+        .not_valid_after(now + _DAY)
+        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        .add_extension(names, critical=False)
+    )
+    return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

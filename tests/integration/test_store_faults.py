@@ -1,0 +1,149 @@
+"""Cut connections and restarts: every acknowledged operation is there exactly once."""
+
+import asyncio
+import signal
+
+import asyncpg
+import pytest
+from proxy import Cut
+from rows import TENANT, completed, ids, new_task, started
+
+from broadaxe.domain.errors import ResourceExhausted, Unavailable
+from broadaxe.domain.task import TaskState
+from broadaxe.store.ledger import StoredTask
+from broadaxe.store.postgres_ledger import PostgresLedger
+from conftest import Cuttable, MakeLedger, Server
+
+
+async def live_ids(ledger: PostgresLedger) -> list[object]:
+    return [task.facts.id async for page in ledger.load_live_tasks() for task in page]
+
+
+def watch(ledger: PostgresLedger, wanted: bool) -> "asyncio.Future[None]":
+    """Resolves when the ledger says that its database is there, or away."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def listener(available: bool) -> None:
+        if available is wanted and not future.done():
+            future.set_result(None)
+
+    ledger.state.listeners.append(listener)
+    if ledger.state.available is wanted:
+        listener(wanted)
+    return future
+
+
+@pytest.mark.parametrize("cut", list(Cut))
+async def test_commit_cut_every_operation_exactly_once(cuttable: Cuttable, cut: Cut) -> None:
+    ledger = cuttable.ledger
+    tasks = [new_task(state=TaskState.ASSIGNED) for _ in range(10)]
+    await asyncio.gather(*(ledger.create_tasks([task], patience=None) for task in tasks))
+    cuttable.proxy.cuts = [cut, cut]
+    more = [new_task() for _ in range(10)]
+    created = [ledger.create_tasks([task], patience=None) for task in more]
+    held = [ledger.write_task(completed(task)) for task in tasks]
+    assert await asyncio.wait_for(asyncio.gather(*held), 20) == [True] * 10
+    assert await asyncio.gather(*created) == [[task.facts.run_id] for task in more]
+    assert cuttable.proxy.cut_count == 2 or cut is Cut.AFTER_COMMIT
+    assert await live_ids(ledger) == [task.facts.id for task in more]
+
+
+async def test_commit_backend_terminated_under_load_nothing_lost(cuttable: Cuttable) -> None:
+    ledger = cuttable.ledger
+    connection = await asyncpg.connect(cuttable.direct)
+    done: list[object] = []
+
+    async def client() -> None:
+        for _ in range(15):
+            task = new_task(state=TaskState.ASSIGNED)
+            assert await ledger.create_tasks([task], patience=None) == [task.facts.run_id]
+            assert await ledger.write_task(started(task), lazy=0.01)
+            assert await ledger.write_task(completed(task))
+            done.append(task.facts.id)
+
+    async def killer() -> None:
+        while True:
+            before = len(done)
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid() AND application_name LIKE '%writer'"
+            )
+            while len(done) < before + 10:
+                await asyncio.sleep(0)
+
+    killing = asyncio.create_task(killer())
+    try:
+        await asyncio.wait_for(asyncio.gather(*(client() for _ in range(10))), 60)
+    finally:
+        killing.cancel()
+        await asyncio.gather(killing, return_exceptions=True)
+    rows = await connection.fetch("SELECT id FROM task WHERE state = 10")
+    await connection.close()
+    assert sorted(row[0] for row in rows) == sorted(done)  # type: ignore[type-var]
+    assert await live_ids(ledger) == []
+
+
+async def test_database_away_held_operations_commit_when_it_is_back(cuttable: Cuttable) -> None:
+    ledger, proxy = cuttable.ledger, cuttable.proxy
+    task = new_task(state=TaskState.ASSIGNED)
+    await ledger.create_tasks([task], patience=None)
+    away = watch(ledger, False)
+    proxy.refusing = True
+    proxy.drop_all()
+    held = ledger.write_task(completed(task))
+    impatient = ledger.create_tasks([new_task()], patience=0.2)
+    await asyncio.wait_for(away, 10)
+    assert ledger.state.away_since is not None
+    with pytest.raises(Unavailable):
+        await impatient
+    with pytest.raises(Unavailable):
+        await ledger.get_task(TENANT, task.facts.id)
+    assert not held.done()
+    assert ledger.held_bytes > 0
+    proxy.refusing = False
+    assert await asyncio.wait_for(held, 10)
+    assert ledger.held_bytes == 0
+    assert ledger.epoch == 1
+
+
+async def test_database_away_too_long_or_too_much_is_exhausted(
+    dsn: str,
+    proxy,
+    make_ledger: MakeLedger,  # type: ignore[no-untyped-def]
+) -> None:
+    name = dsn.rpartition("/")[2]
+    ledger = await make_ledger(
+        f"postgresql://postgres@127.0.0.1:{proxy.port}/{name}", held_max_seconds=0.3, held_max_bytes=5000
+    )
+    await ledger.acquire_lease(ids.uuid7())
+    away = watch(ledger, False)
+    proxy.refusing = True
+    proxy.drop_all()
+    held = [ledger.create_tasks([new_task()], patience=None) for _ in range(20)]
+    answers = await asyncio.wait_for(asyncio.gather(*held, return_exceptions=True), 5)
+    await asyncio.wait_for(away, 10)
+    assert all(isinstance(answer, ResourceExhausted) for answer in answers)
+    assert {str(answer) for answer in answers} == {
+        "Too much waits to be stored; try again later.",
+        "The database was away for too long.",
+    }
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+async def test_database_restart_waiting_operations_commit_and_the_epoch_stays(
+    running: Server, ledger: PostgresLedger, how: signal.Signals
+) -> None:
+    task = new_task(state=TaskState.ASSIGNED)
+    await ledger.create_tasks([task], patience=None)
+    away = watch(ledger, False)
+    await asyncio.to_thread(running.stop, how)
+    held = ledger.write_task(completed(task))
+    await asyncio.wait_for(away, 10)
+    back = watch(ledger, True)
+    await running.start()
+    assert await asyncio.wait_for(held, 20)
+    await asyncio.wait_for(back, 10)
+    stored = await ledger.get_task(TENANT, task.facts.id)
+    assert isinstance(stored, StoredTask)
+    assert stored.status.state is TaskState.COMPLETED
+    assert ledger.epoch == 1
