@@ -1,4 +1,4 @@
-"""The official SDK's generated HTTP client against the real listener: how it writes requests is understood."""
+"""The official SDK's generated HTTP client against the real listener: what it writes is understood."""
 
 import asyncio
 from datetime import timedelta
