@@ -5,7 +5,6 @@ import signal
 
 import asyncpg
 import pytest
-from conftest import Cuttable, MakeLedger, Server
 from proxy import Cut
 from rows import TENANT, completed, ids, new_task, started
 
@@ -13,6 +12,7 @@ from broadaxe.domain.errors import ResourceExhausted, Unavailable
 from broadaxe.domain.task import TaskState
 from broadaxe.store.ledger import StoredTask
 from broadaxe.store.postgres_ledger import PostgresLedger
+from conftest import Cuttable, MakeLedger, Server
 
 
 async def live_ids(ledger: PostgresLedger) -> list[object]:
