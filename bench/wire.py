@@ -116,9 +116,9 @@ def trigger_request(payload_bytes: int = 64, workflow: str = WORKFLOW) -> trigge
     )
 
 
-def bulk_request(count: int, payload_bytes: int = 64) -> bytes:
+def bulk_request(count: int, payload_bytes: int = 64, workflow: str = WORKFLOW) -> bytes:
     """A bulk of such triggers."""
-    one = trigger_request(payload_bytes)
+    one = trigger_request(payload_bytes, workflow)
     return workflows.BulkTriggerWorkflowRequest(workflows=[one] * count).SerializeToString()
 
 
