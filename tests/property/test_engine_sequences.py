@@ -237,7 +237,10 @@ class Model:
         waiting = [row for row in rows if row.status.state is TaskState.QUEUED and row.status.attempt == 0]
         for row in waiting:
             for other in rows:
-                if other.facts.priority != row.facts.priority or other.facts.created_at <= row.facts.created_at:
+                if (
+                    other.facts.priority != row.facts.priority
+                    or other.facts.created_at <= row.facts.created_at
+                ):
                     continue
                 status = other.status
                 passed = status.state is TaskState.ASSIGNED and status.attempt == 0
