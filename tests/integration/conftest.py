@@ -135,10 +135,15 @@ async def dsn(running: Server) -> str:
     return url
 
 
+def new_options(dsn: str, **settings: object) -> StoreOptions:
+    return StoreOptions(dsn, **settings)  # type: ignore[arg-type]
+
+
 def new_ledger(dsn: str, **settings: object) -> PostgresLedger:
     clock, ids = SystemClock(), SystemIds()
-    options = StoreOptions(dsn, **settings)  # type: ignore[arg-type]
-    return PostgresLedger.build(options, clock, ids, Tracer(clock, ids, None, Sampler(1.0)))
+    return PostgresLedger.build(
+        new_options(dsn, **settings), clock, ids, Tracer(clock, ids, None, Sampler(1.0))
+    )
 
 
 MakeLedger = Callable[..., Awaitable[PostgresLedger]]
@@ -193,3 +198,11 @@ async def cuttable(dsn: str, proxy: Proxy, make_ledger: MakeLedger) -> Cuttable:
     made = await make_ledger(f"postgresql://postgres@127.0.0.1:{proxy.port}/{name}")
     await made.acquire_lease(SystemIds().uuid7())  # type: ignore[arg-type]
     return Cuttable(made, proxy, dsn)
+
+
+@pytest.fixture(scope="module")
+async def shared_dsn(running: Server) -> str:
+    """A migrated database for tests that change nothing."""
+    url = await new_database(running)
+    await migrate(url)
+    return url

@@ -23,7 +23,7 @@ from broadaxe.store import migrate as migrations
 from broadaxe.store.connection import Database
 from broadaxe.store.partitions import Partitions
 from broadaxe.store.tenants import Role, Tenants
-from broadaxe.store.tokens import TokenRow, Tokens
+from broadaxe.store.tokens import StoredToken, Tokens
 from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
 
@@ -67,15 +67,13 @@ async def seed(settings: Settings) -> TenantId:
     seed = settings.seed
     async with _database(settings) as database:
         tenants = Tenants(database)
-        tenant_id = TenantId(seed.tenant_id)
-        if await tenants.get_tenant(tenant_id) is None:
-            await tenants.create_tenant(seed.tenant_name, seed.tenant_slug, tenant_id)
+        made = await tenants.ensure_tenant(TenantId(seed.tenant_id), seed.tenant_name, seed.tenant_slug)
         user = await tenants.user_by_email(seed.admin_email)
         if user is None:
             password = await asyncio.to_thread(hash_password, seed.admin_password, SystemIds())
             user = await tenants.create_user(seed.admin_email, seed.admin_name, password)
-        await tenants.put_member(tenant_id, user.id, Role.OWNER)
-    return tenant_id
+        await tenants.put_member(made.id, user.id, Role.OWNER)
+    return made.id
 
 
 def create_keys(directory: Path | None) -> list[str]:
@@ -111,21 +109,20 @@ async def create_token(
     )
     made = issuer.issue(TenantId(tenant_id or settings.seed.tenant_id), life=life)
     async with _database(settings) as database:
-        row = TokenRow(made.token_id, made.tenant_id, name, made.issued_at, made.expires_at)
-        await Tokens(database).add_token(row)
+        await Tokens(database).insert(made.tenant_id, made.token_id, name, made.expires_at)
     return NewToken(made.token_id, made.text, made.expires_at)
 
 
-async def list_tokens(settings: Settings, tenant_id: UUID | None) -> list[TokenRow]:
-    """The tenant's tokens, oldest first."""
+async def list_tokens(settings: Settings, tenant_id: UUID | None) -> list[StoredToken]:
+    """The tenant's tokens, newest first."""
     async with _database(settings) as database:
         return await Tokens(database).list_tokens(TenantId(tenant_id or settings.seed.tenant_id))
 
 
 async def revoke_token(settings: Settings, tenant_id: UUID | None, token_id: UUID) -> bool:
-    """Void a token; False when the tenant has none of this id."""
+    """Void a token; False when the tenant has none of this id that still counts."""
     async with _database(settings) as database:
-        return await Tokens(database).revoke_token(TenantId(tenant_id or settings.seed.tenant_id), token_id)
+        return await Tokens(database).revoke(TenantId(tenant_id or settings.seed.tenant_id), token_id)
 
 
 def check(settings: Settings) -> None:

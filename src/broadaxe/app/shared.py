@@ -48,8 +48,8 @@ class TokenRows:
 
     async def lookup(self, tenant_id: TenantId, token_id: UUID) -> TokenRow | None:
         """The row of a tenant's token; Unavailable while the database is away."""
-        row = await self._tokens.get_token(tenant_id, token_id)
-        return None if row is None else TokenRow(row.tenant_id, row.revoked_at is not None, row.expires_at)
+        row = await self._tokens.lookup(tenant_id, token_id)
+        return None if row is None else TokenRow(row.tenant_id, row.revoked, row.expires_at)
 
 
 def store_options(settings: Settings, role: str) -> StoreOptions:

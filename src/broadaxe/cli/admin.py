@@ -81,8 +81,8 @@ def list_tokens(tenant_id: Tenant = None, config: ConfigDir = None, json_output:
                     "id": str(row.id),
                     "name": row.name,
                     "createdAt": row.created_at.isoformat(),
-                    "expiresAt": row.expires_at.isoformat() if row.expires_at else None,
-                    "revoked": row.revoked_at is not None,
+                    "expiresAt": row.expires_at.isoformat(),
+                    "revoked": row.revoked,
                 }
                 for row in rows
             ]
@@ -95,8 +95,8 @@ def list_tokens(tenant_id: Tenant = None, config: ConfigDir = None, json_output:
                 str(row.id),
                 row.name,
                 row.created_at.isoformat()[:19],
-                row.expires_at.isoformat()[:19] if row.expires_at else "never",
-                "revoked" if row.revoked_at else "valid",
+                row.expires_at.isoformat()[:19],
+                "revoked" if row.revoked else "valid",
             )
             for row in rows
         ],

@@ -114,7 +114,7 @@ class Database:
                 options.dsn,
                 ssl=options.sslmode,
                 timeout=options.connect_timeout,
-                command_timeout=options.statement_timeout + 5.0,
+                command_timeout=options.statement_timeout + options.answer_grace,
                 max_cached_statement_lifetime=0,
                 server_settings=self._settings(role, extra),
                 connection_class=PlainConnection,
@@ -203,10 +203,15 @@ class Database:
             span.end(error_type=error_type_of(error))
             raise
         span.end()
+        session = Session(connection, self.instruments)
         try:
-            yield Session(connection, self.instruments)
+            yield session
+        except DRIVER_ERRORS as error:
+            if classify(error) is Failure.AWAY:
+                session.terminate()  # read-only or half dead: never for the next caller
+            raise
         finally:
-            # A broken connection is noticed and replaced by the pool.
+            # A closed connection is noticed and replaced by the pool.
             await pool.release(connection, timeout=1.0)
 
     async def run(self, work: Callable[[Session], Awaitable[Result]], *, parent: Parent = None) -> Result:

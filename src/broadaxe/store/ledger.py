@@ -6,7 +6,7 @@ on (task, attempt, state) and reports whether it held; the caller acts only upon
 
 Errors: `Unavailable` when the database is away for longer than the caller's patience,
 `ResourceExhausted` when too many bytes wait for it, `StoreError` for a single refused item
-(its neighbours in the batch are committed).
+(its neighbours in the batch are committed), `Fenced` once another process owns the lease.
 """
 
 from asyncio import Future
@@ -17,7 +17,7 @@ from enum import IntEnum
 from typing import Protocol
 from uuid import UUID
 
-from broadaxe.domain.errors import BroadaxeError
+from broadaxe.domain.errors import BroadaxeError, Unavailable
 from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId
 from broadaxe.domain.task import AttemptRecord, Note, TaskFacts, TaskState, TaskStatus
 from broadaxe.domain.task import TaskFilter as TaskFilter
@@ -29,6 +29,10 @@ from broadaxe.telemetry.context import TraceContext
 
 class StoreError(BroadaxeError):
     """One item was refused by the database; the message names the constraint or the type, never a value."""
+
+
+class Fenced(Unavailable):
+    """The lease belongs to another process: nothing this one decides is written any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,4 +237,4 @@ class Ledger(Protocol):
 
     def on_fenced(self, callback: Callable[[], None]) -> None:
         """Call this when another process has taken the lease. What was asked for and not committed by then
-        is answered `Unavailable`."""
+        is answered `Fenced`."""

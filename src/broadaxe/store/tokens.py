@@ -40,9 +40,9 @@ class Tokens:
         now = self._db.clock.now()
         await self._db.fetch(statement("token_add"), token_id, tenant_id, name, now, expires_at)
 
-    async def lookup(self, token_id: UUID) -> StoredToken | None:
-        """One token by its id alone, revoked and expired ones too: its tenant is what the caller checks."""
-        rows = await self._db.fetch(statement("token_get"), token_id)
+    async def lookup(self, tenant_id: TenantId, token_id: UUID) -> StoredToken | None:
+        """One token of a tenant, revoked and expired ones too."""
+        rows = await self._db.fetch(statement("token_get"), tenant_id, token_id)
         return StoredToken(*rows[0]) if rows else None
 
     async def list_tokens(self, tenant_id: TenantId) -> list[StoredToken]:

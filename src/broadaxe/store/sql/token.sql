@@ -6,7 +6,7 @@ INSERT INTO api_token (id, tenant_id, name, created_at, expires_at) VALUES ($1, 
 ON CONFLICT (id) DO NOTHING
 
 -- name: token_get (SELECT api_token): Reads one token.
-SELECT {token_columns} FROM api_token WHERE id = $1
+SELECT {token_columns} FROM api_token WHERE tenant_id = $1 AND id = $2
 
 -- name: token_list (SELECT api_token): Lists the tokens of a tenant, newest first.
 SELECT {token_columns} FROM api_token WHERE tenant_id = $1 ORDER BY created_at DESC, id DESC
