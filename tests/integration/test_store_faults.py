@@ -5,6 +5,7 @@ import signal
 
 import asyncpg
 import pytest
+from conftest import Cuttable, MakeLedger, Server
 from proxy import Cut, Proxy
 from rows import TENANT, completed, engine, new_task, started
 
@@ -13,7 +14,6 @@ from broadaxe.domain.task import TaskState
 from broadaxe.store.ledger import StoredTask
 from broadaxe.store.postgres_ledger import PostgresLedger
 from broadaxe.store.statements import statement
-from conftest import Cuttable, MakeLedger, Server
 
 
 async def live_ids(ledger: PostgresLedger) -> list[object]:

@@ -1,10 +1,13 @@
 """The engine part of a process: the core, its gRPC port and its health port."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
+from broadaxe.app.chores import Chores
 from broadaxe.app.shared import Shared
 from broadaxe.config.tls import server_tls
 from broadaxe.domain.ids import EngineId
@@ -19,6 +22,7 @@ from broadaxe.grpc_api.servicers.events import EventsServicer
 from broadaxe.grpc_api.servicers.v1_dispatcher import V1DispatcherServicer
 from broadaxe.grpc_api.servicers.workflows import WorkflowServicer
 from broadaxe.grpc_api.transport_grpcio import BindFailed, GrpcioServer, GrpcioSettings
+from broadaxe.store.ledger import Message
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.health import Health, HttpListener
 
@@ -31,6 +35,7 @@ class EnginePart:
     def __init__(self, shared: Shared) -> None:
         settings = shared.settings
         self._shared = shared
+        self._chores = Chores(shared)
         self.core = EngineCore(
             shared.ledger,
             shared.clock,
@@ -38,7 +43,9 @@ class EnginePart:
             shared.telemetry.tracer,
             shared.telemetry.metrics,
             self._options(),
+            (self._chores.make_partitions, self._chores.drop_old),
         )
+        self.core.sweep.on_token_revoked.append(self._forget_token)
         observer = TelemetryObserver(shared.telemetry.tracer, shared.telemetry.metrics)
         shared.telemetry.metrics.observe(T.METRIC_STREAMS, observer.open_streams)
         pipeline = Pipeline(
@@ -95,6 +102,9 @@ class EnginePart:
             confirmed_until=lambda: _moment(self._shared.telemetry.confirmed_before()),
         )
 
+    def _forget_token(self, message: Message) -> None:
+        self._shared.verifier.forget(UUID(json.loads(message.body)["token_id"]))
+
     async def start(self) -> None:
         """Open the health port and begin to try for the lease."""
         runtime = self._shared.settings.runtime
@@ -111,6 +121,8 @@ class EnginePart:
 
         async def opening() -> None:
             await self.core.until_ready()
+            # A database that was left alone for days has no partition for today.
+            await self._chores.make_partitions()
             try:
                 await self._server.start()
             except BindFailed as error:
