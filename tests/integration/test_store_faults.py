@@ -7,13 +7,13 @@ import asyncpg
 import pytest
 from proxy import Cut, Proxy
 from rows import TENANT, completed, engine, new_task, started
+from store_server import Cuttable, MakeLedger, Server
 
 from broadaxe.domain.errors import ResourceExhausted, Unavailable
 from broadaxe.domain.task import TaskState
 from broadaxe.store.ledger import StoredTask
 from broadaxe.store.postgres_ledger import PostgresLedger
 from broadaxe.store.statements import statement
-from conftest import Cuttable, MakeLedger, Server
 
 
 async def live_ids(ledger: PostgresLedger) -> list[object]:
