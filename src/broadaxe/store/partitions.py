@@ -9,6 +9,9 @@ from broadaxe.store.session import Session
 from broadaxe.store.statements import statement
 from broadaxe.telemetry import names as T
 
+_ROWS_AT_ONCE = 20_000
+"""Rows of a table deleted in one transaction, well within a statement's time-out."""
+
 
 @dataclass(frozen=True, slots=True)
 class PartitionHorizon:
@@ -95,11 +98,17 @@ class Partitions:
             if old >= day:
                 break
 
-            async def work(session: Session, old: date = old) -> tuple[int, int]:
-                row = (await session.fetch(statement("partition_drop_day"), old))[0]
-                return row[0], row[1]
-
-            tables, rows = await self._db.transaction(work)
+            tables, rows = await self._drop(old)
+            while not tables and rows >= _ROWS_AT_ONCE:
+                rows_deleted += rows
+                tables, rows = await self._drop(old)
             (dropped if tables else emptied).append(old)
             rows_deleted += rows
         return DropReport(tuple(dropped), tuple(emptied), rows_deleted)
+
+    async def _drop(self, day: date) -> tuple[int, int]:
+        async def work(session: Session) -> tuple[int, int]:
+            row = (await session.fetch(statement("partition_drop_day"), day, _ROWS_AT_ONCE))[0]
+            return row[0], row[1]
+
+        return await self._db.transaction(work)
