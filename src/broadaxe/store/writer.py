@@ -175,8 +175,12 @@ class GroupCommitWriter:
                 if batch:
                     await self._settle(batch)
             except BaseException:
+                if self._session is not None:
+                    self._session.terminate()  # with it, whatever its transaction did so far
                 for op in batch:
-                    op.fail(Unavailable("This engine is stopping."))
+                    if not op.future.done():
+                        self._queue.release(op)
+                        op.fail(Unavailable("The writer was cut off."))
                 raise
             self._settle_idle()
 
