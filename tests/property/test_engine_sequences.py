@@ -6,13 +6,13 @@ from uuid import UUID
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.unit.engine.harness import TENANT, Bench, FakeWorker, make_bench
 
 from broadaxe.domain.errors import BroadaxeError
 from broadaxe.domain.task import TaskState
 from broadaxe.engine.api import ActionKind, EventKind, Origin, WorkerAction
 from broadaxe.store.ledger import StoreError, TaskWrite
 from broadaxe.testkit.verify import verify
-from tests.unit.engine.harness import TENANT, Bench, FakeWorker, make_bench
 
 STEPS = st.lists(
     st.tuples(
@@ -51,7 +51,7 @@ STEPS = st.lists(
 
 
 class Model:
-    """What the outside knows: ids that were acknowledged, cancels, results, and what every worker was sent."""
+    """What the outside knows: acknowledged ids, cancels, results, and what every worker was sent."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
@@ -237,7 +237,10 @@ class Model:
         waiting = [row for row in rows if row.status.state is TaskState.QUEUED and row.status.attempt == 0]
         for row in waiting:
             for other in rows:
-                if other.facts.priority != row.facts.priority or other.facts.created_at <= row.facts.created_at:
+                if (
+                    other.facts.priority != row.facts.priority
+                    or other.facts.created_at <= row.facts.created_at
+                ):
                     continue
                 status = other.status
                 passed = status.state is TaskState.ASSIGNED and status.attempt == 0
