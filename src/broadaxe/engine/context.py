@@ -64,6 +64,7 @@ class EngineOptions:
     """A waiting task keeps its input in memory up to this size; a larger one is read again at its send."""
     outbox_limit: int = 1_000
     """Messages that may wait for one session."""
+    outbox_bytes: int = 64 * 1024 * 1024
     assign_batch: int = 256
     """Tasks that one turn of the scheduler assigns at most."""
     finished_kept: int = 4_096
