@@ -33,7 +33,9 @@ async def test_run_sync_in_a_thread_polls_the_result(flows: SimpleNamespace) -> 
     assert result == Text(text="SHOUT")
 
 
-async def test_run_without_waiting_gives_a_reference_with_both_kinds_of_result(flows: SimpleNamespace) -> None:
+async def test_run_without_waiting_gives_a_reference_with_both_kinds_of_result(
+    flows: SimpleNamespace,
+) -> None:
     reference = await flows.echo_sync.aio_run(Text(text="later"), wait_for_result=False)
     assert await reference.aio_result() == Text(text="LATER")
     assert await asyncio.to_thread(reference.result) == Text(text="LATER")

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from broadaxe.app.chores import Chores
 from broadaxe.app.shared import Shared
 from broadaxe.config.tls import server_tls
 from broadaxe.domain.ids import EngineId
@@ -35,7 +34,6 @@ class EnginePart:
     def __init__(self, shared: Shared) -> None:
         settings = shared.settings
         self._shared = shared
-        self._chores = Chores(shared)
         self.core = EngineCore(
             shared.ledger,
             shared.clock,
@@ -43,7 +41,7 @@ class EnginePart:
             shared.telemetry.tracer,
             shared.telemetry.metrics,
             self._options(),
-            (self._chores.make_partitions, self._chores.drop_old),
+            (self._maintain,),
         )
         self.core.sweep.on_token_revoked.append(self._forget_token)
         observer = TelemetryObserver(shared.telemetry.tracer, shared.telemetry.metrics)
@@ -102,6 +100,12 @@ class EnginePart:
             confirmed_until=lambda: _moment(self._shared.telemetry.confirmed_before()),
         )
 
+    async def _maintain(self) -> None:
+        settings = self._shared.settings
+        kept = settings.limits.core_partition_retention or settings.limits.tenant_retention_period
+        retention = timedelta(seconds=kept) if settings.runtime.enable_data_retention else None
+        await self._shared.ledger.partitions.maintain(retention)
+
     def _forget_token(self, message: Message) -> None:
         self._shared.verifier.forget(UUID(json.loads(message.body)["token_id"]))
 
@@ -122,7 +126,7 @@ class EnginePart:
         async def opening() -> None:
             await self.core.until_ready()
             # A database that was left alone for days has no partition for today.
-            await self._chores.make_partitions()
+            await self._shared.ledger.partitions.ensure_partitions()
             try:
                 await self._server.start()
             except BindFailed as error:
