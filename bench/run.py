@@ -5,10 +5,13 @@ The engines run on an embedded PostgreSQL with full durability. Progress goes to
 
 import argparse
 import asyncio
+import contextlib
 import json
 import shutil
+import statistics
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from bench import restart
@@ -19,6 +22,8 @@ from bench.wire import Connection, Worker, trigger_request
 from broadaxe.testkit.collector import Collector
 
 IDLE_SECONDS = 15.0
+WARM_UP = 1000
+ROUNDS = 3
 LOAD = ("--inflight", 500, "--bulk", 100, "--workers", 2)
 
 
@@ -96,76 +101,75 @@ async def one_run(engine: Engine, collector: Collector) -> dict[str, float]:
     return {"spans": float(len(spans)), "traces": float(len(trace_ids | others))}
 
 
-async def untraced(options: argparse.Namespace) -> dict[str, float]:
-    """Everything that is measured with telemetry off."""
+async def untraced(engine: Engine, options: argparse.Namespace) -> dict[str, float]:
+    """Everything that is measured with telemetry off; the engine is left stopped."""
+    say("idle ...")
+    figures = await idle(engine, options.idle)
+    say("ten a second ...")
+    slow = await load(engine, "--rate", 10, "--count", options.slow, "--subscribe")
+    figures["statements_slow"] = slow["statements_per_task"]
+    figures["action_ms"] = slow["trigger_to_action_ms"]["p50"]  # type: ignore[index]
+    say("load ...")
+    full = await load(engine, "--count", options.count, "--warm-up", WARM_UP, *LOAD)
+    figures |= {
+        "runs_per_second": full["runs_per_second"],
+        "engine_cpu": full["engine_cpu_s_per_1000"],
+        "postgres_cpu": full["postgres_cpu_s_per_1000"],
+        "statements_load": full["statements_per_task"],
+        "wal_bytes": full["wal_bytes_per_task"],
+        "database_mb": full["database_bytes_per_10000"] / 1e6,
+        "generator_cpu": full["generator_cpu_s_per_1000"],
+        "engine_rss": full["engine_rss_mb"],
+    }
+    if options.sdk:
+        say("official SDK ...")
+        sdk = await through_sdk(engine, options.sdk)
+        figures |= {"sdk_ms": sdk["run_and_wait_ms_p50"], "children_s": sdk["children_100_s"]}
+    return figures
+
+
+async def tracing_cost(plain: Engine, traced: Engine, count: int) -> dict[str, float]:
+    """The load on both in turns, since a machine's pace changes from minute to minute."""
+    added, pace = [], []
+    await load(traced, "--count", WARM_UP, *LOAD)
+    for _ in range(ROUNDS):
+        without = await load(plain, "--count", count // 2, *LOAD)
+        with_traces = await load(traced, "--count", count // 2, *LOAD)
+        added.append(with_traces["engine_cpu_s_per_1000"] - without["engine_cpu_s_per_1000"])
+        pace.append(with_traces["runs_per_second"])
+    # Seconds per 1,000 tasks are milliseconds a task.
+    return {"tracing_ms": statistics.median(added), "runs_per_second_traced": statistics.median(pace)}
+
+
+@contextlib.asynccontextmanager
+async def running(env: dict[str, str]) -> AsyncIterator[Engine]:
+    """An engine in a directory of its own, both gone afterwards."""
     home = fresh_directory()
-    engine = Engine(home, {})
-    figures: dict[str, float] = {}
+    engine = Engine(home, env)
     try:
         await engine.start()
-        say("idle ...")
-        figures |= await idle(engine, options.idle)
-        say("ten a second ...")
-        slow = await load(engine, "--rate", 10, "--count", options.slow, "--subscribe")
-        figures["statements_slow"] = slow["statements_per_task"]
-        figures["action_ms"] = slow["trigger_to_action_ms"]["p50"]  # type: ignore[index]
-        say("load ...")
-        full = await load(engine, "--count", options.count, "--warm-up", 1000, *LOAD)
-        figures |= {
-            "runs_per_second": full["runs_per_second"],
-            "engine_cpu": full["engine_cpu_s_per_1000"],
-            "postgres_cpu": full["postgres_cpu_s_per_1000"],
-            "statements_load": full["statements_per_task"],
-            "wal_bytes": full["wal_bytes_per_task"],
-            "database_mb": full["database_bytes_per_10000"] / 1e6,
-            "generator_cpu": full["generator_cpu_s_per_1000"],
-            "engine_rss": full["engine_rss_mb"],
-        }
-        if options.sdk:
-            say("official SDK ...")
-            sdk = await through_sdk(engine, options.sdk)
-            figures |= {"sdk_ms": sdk["run_and_wait_ms_p50"], "children_s": sdk["children_100_s"]}
-        say("kill -9 and restart ...")
-        again = await restart.measure(engine)
-        figures |= {"restart_s": again.first_task, "ready_s": again.ready}
+        yield engine
     finally:
         await engine.stop()
         shutil.rmtree(home.parent, ignore_errors=True)
-    return figures
-
-
-async def traced(options: argparse.Namespace) -> dict[str, float]:
-    """The same load with every run traced; figures under their own names."""
-    home = fresh_directory()
-    async with Collector() as collector:
-        engine = Engine(home, tracing(collector.target))
-        try:
-            await engine.start()
-            say("one traced run ...")
-            figures = await one_run(engine, collector)
-            say("traced load ...")
-            full = await load(engine, "--count", options.count, "--warm-up", 1000, *LOAD)
-            figures |= {
-                "runs_per_second_traced": full["runs_per_second"],
-                "engine_cpu_traced": full["engine_cpu_s_per_1000"],
-            }
-            if options.sdk:
-                sdk = await through_sdk(engine, options.sdk)
-                figures["sdk_ms_traced"] = sdk["run_and_wait_ms_p50"]
-        finally:
-            await engine.stop()
-            shutil.rmtree(home.parent, ignore_errors=True)
-    return figures
 
 
 async def measure(options: argparse.Namespace) -> dict[str, float]:
     """All figures."""
-    figures = await untraced(options)
-    if not options.no_tracing:
-        figures |= await traced(options)
-        figures["tracing_ms"] = (
-            figures["engine_cpu_traced"] - figures["engine_cpu"]
-        )  # s per 1,000 = ms a task
+    async with running({}) as plain:
+        figures = await untraced(plain, options)
+        if not options.no_tracing:
+            async with Collector() as collector, running(tracing(collector.target)) as traced:
+                say("one traced run ...")
+                figures |= await one_run(traced, collector)
+                say("load with and without traces ...")
+                figures |= await tracing_cost(plain, traced, options.count)
+                if options.sdk:
+                    sdk = await through_sdk(traced, options.sdk)
+                    figures["sdk_ms_traced"] = sdk["run_and_wait_ms_p50"]
+        say("kill -9 and restart ...")
+        again = await restart.measure(plain)
+        figures |= {"restart_s": again.first_task, "ready_s": again.ready}
     return figures
 
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
-from conftest import MakeLedger
 from rows import OTHER, TENANT, ids, new_task, now
+from store_server import MakeLedger
 
 from broadaxe.domain.errors import AlreadyExists, Unavailable
 from broadaxe.domain.ids import EngineId, TenantId, VersionId, WorkerId
@@ -169,7 +169,7 @@ async def test_tokens_revoked_once_by_their_tenant(ledger: PostgresLedger) -> No
     expires = now() + timedelta(days=1)
     await tokens.insert(tenant.id, token_id, "one", expires)
     await tokens.insert(tenant.id, expired, "two", now() - timedelta(days=1))
-    found = await tokens.lookup(token_id)
+    found = await tokens.lookup(tenant.id, token_id)
     assert found is not None
     assert (found.tenant_id, found.name, found.expires_at, found.revoked) == (
         tenant.id,
@@ -177,7 +177,7 @@ async def test_tokens_revoked_once_by_their_tenant(ledger: PostgresLedger) -> No
         expires,
         False,
     )
-    assert await tokens.lookup(ids.uuid7()) is None
+    assert await tokens.lookup(OTHER, token_id) is None
     assert not await tokens.revoke(OTHER, token_id)
     assert not await tokens.revoke(tenant.id, expired)
     await tokens.note_used([(tenant.id, token_id, now())])

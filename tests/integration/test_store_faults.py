@@ -2,18 +2,22 @@
 
 import asyncio
 import signal
+from collections.abc import Sequence
 
 import asyncpg
 import pytest
+from conftest import Cuttable, MakeLedger, Server
 from proxy import Cut, Proxy
 from rows import TENANT, completed, engine, new_task, started
+from store_server import Cuttable, MakeLedger, Server
 
 from broadaxe.domain.errors import ResourceExhausted, Unavailable
 from broadaxe.domain.task import TaskState
+from broadaxe.store.batch import Batch
 from broadaxe.store.ledger import StoredTask
+from broadaxe.store.pending import Pending
 from broadaxe.store.postgres_ledger import PostgresLedger
 from broadaxe.store.statements import statement
-from conftest import Cuttable, MakeLedger, Server
 
 
 async def live_ids(ledger: PostgresLedger) -> list[object]:
@@ -195,3 +199,22 @@ async def test_acquire_lease_frozen_owner_in_a_transaction_is_ended_by_the_serve
     await frozen.release_lease(None)
     other = await make_ledger(dsn)
     assert (await asyncio.wait_for(other.acquire_lease(engine()), 10)).epoch == 2
+
+
+async def test_writer_fault_of_our_own_answers_the_batch_and_goes_on(
+    ledger: PostgresLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = Batch.apply
+
+    async def broken(batch: Batch, ops: Sequence[Pending]) -> list[object]:
+        await apply(batch, ops)
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batch, "apply", broken)
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(ledger.create_tasks([new_task()], patience=None), 5)
+    task = new_task()
+    assert await asyncio.wait_for(ledger.create_tasks([task], patience=None), 5) == [task.facts.run_id]
+    assert await live_ids(ledger) == [task.facts.id]  # nothing of the cut transaction
+    assert ledger.held_bytes == 0

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
-from conftest import Cuttable, MakeLedger
 from rows import TENANT, completed, engine, ids, new_task, now
+from store_server import Cuttable, MakeLedger
 
 from broadaxe.domain.task import TaskState
 from broadaxe.store.ledger import Fenced, Message, MessageKind

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
-from conftest import Server, new_database
 from rows import TENANT, completed, new_task, now
+from store_server import Server, new_database
 
 from broadaxe.domain.task import TaskState
 from broadaxe.store.ledger import ChildClaim, LogLine

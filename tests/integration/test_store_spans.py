@@ -4,9 +4,9 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 
-from conftest import new_options
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 from rows import TENANT, ids, new_task
+from store_server import new_options
 
 from broadaxe.clock import SystemClock, SystemIds
 from broadaxe.store.postgres_ledger import PostgresLedger

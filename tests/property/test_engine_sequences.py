@@ -51,7 +51,7 @@ STEPS = st.lists(
 
 
 class Model:
-    """What the outside knows: ids that were acknowledged, cancels, results, and what every worker was sent."""
+    """What the outside knows: acknowledged ids, cancels, results, and what every worker was sent."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench

@@ -18,6 +18,7 @@ from broadaxe.engine.dispatch.run_events import RunEvents
 from broadaxe.engine.dispatch.sessions import Session
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.gauges import Gauges
+from broadaxe.engine.held import HeldCalls
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.operations import Operations
 from broadaxe.engine.ingest.registration import Registration
@@ -57,6 +58,7 @@ class EngineCore:
         self.timers = Timers(clock)
         self.memory = Memory()
         self._gate = Gate(self.timers, options.hold)
+        self._held = HeldCalls(context, self.timers)
         self._background = Background()
         self._tally = Tally(meter)
         self._traces = RunTraces(context)
@@ -65,7 +67,9 @@ class EngineCore:
         self._dispatcher = Dispatcher(
             context, self.memory, self._scheduler, self._traces, self._tally, self._background
         )
-        self._results = RunResults(context, self.memory, self._catalog, self._traces, self._background)
+        self._results = RunResults(
+            context, self.memory, self.timers, self._catalog, self._traces, self._background
+        )
         self._events = RunEvents(context, self._gate, self.memory, self.timers)
         self._lifecycle = Lifecycle(
             context,
@@ -84,6 +88,7 @@ class EngineCore:
         self._desk = WorkerDesk(
             context,
             self._gate,
+            self._held,
             self.memory,
             self._scheduler,
             self._dispatcher,
@@ -94,7 +99,7 @@ class EngineCore:
         self._triggers = Triggers(
             context, self._gate, self.memory, self._catalog, self._scheduler, self._lifecycle, self._tally
         )
-        self._reports = Reports(context, self._gate, self.memory, writes, self._tally)
+        self._reports = Reports(context, self._gate, self._held, self.memory, writes, self._tally)
         self.ownership = Ownership(
             context,
             self._gate,
@@ -103,6 +108,7 @@ class EngineCore:
             self._lifecycle,
             self._liveness,
             self._traces,
+            self._background,
             self,
         )
         self._operations = Operations(context, self._gate, self.memory, self._catalog, writes)
@@ -153,6 +159,7 @@ class EngineCore:
         self._gate.draining = True
         self._scheduler.stopped = True
         self._gate.give_up()
+        self._held.give_up()
         await self.maintenance.stop()
         await self.sweep.stop()
         await self.heartbeats.stop()

@@ -119,6 +119,20 @@ class RunTraces:
             (reason, record.error),
         )
 
+    def reassigned(self, facts: TaskFacts, plan: StepPlan, record: AttemptRecord) -> None:
+        """An attempt was taken from a worker that is gone."""
+        if not sampled(facts):
+            return
+        attrs = self._task(facts, plan, record.attempt)
+        attrs += [(T.ATTR_WORKER_ID, str(record.worker_id)), (T.ATTR_RETRY_REASON, "worker_lost")]
+        self._tracer.emit(
+            T.SPAN_REASSIGN,
+            attempt_context(facts, record.attempt),
+            nanoseconds(record.ended_at),
+            max(nanoseconds(record.ended_at), self._clock.now_ns()),
+            attrs=attrs,
+        )
+
     def finished(self, facts: TaskFacts, plan: StepPlan, status: TaskStatus, replayed: bool = False) -> None:
         """The task is final. `replayed`: told again from its row, after a restart."""
         if not sampled(facts) or status.finished_at is None:

@@ -12,7 +12,7 @@ from broadaxe.clock import Clock, Ids
 from broadaxe.domain.errors import Unavailable
 from broadaxe.store.availability import Availability
 from broadaxe.store.failures import DRIVER_ERRORS, Failure, classify, describe, error_type_of, sqlstate_of
-from broadaxe.store.instruments import SYSTEM, Instruments, MetricSink, NoMetrics, Parent
+from broadaxe.store.instruments import SYSTEM, Instruments, Labels, MetricSink, NoMetrics, Parent
 from broadaxe.store.ledger import StoreError
 from broadaxe.store.options import StoreOptions
 from broadaxe.store.session import Connection, PlainConnection, Record, Session
@@ -62,6 +62,7 @@ class Database:
         self.instruments = Instruments(clock, tracer, self.metrics, database_name(options.dsn))
         self.availability = Availability(clock, self.metrics)
         self._pool: asyncpg.Pool[Record] | None = None
+        self.metrics.observe(T.METRIC_DATABASE_POOL, self._pool_sizes)
         self._probe: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -87,6 +88,13 @@ class Database:
                     await self._pool.close()
             except DRIVER_ERRORS:
                 self._pool.terminate()
+
+    def _pool_sizes(self) -> list[tuple[float, Labels]]:
+        if self._pool is None:
+            return []
+        idle = self._pool.get_idle_size()
+        used = self._pool.get_size() - idle
+        return [(used, ((T.LABEL_STATE, "used"),)), (idle, ((T.LABEL_STATE, "idle"),))]
 
     # -- connecting ----------------------------------------------------------------------------------
 

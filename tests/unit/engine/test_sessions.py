@@ -127,11 +127,11 @@ async def test_unsubscribe_ends_the_stream_and_its_tasks_stay() -> None:
     await bench.close()
 
 
-async def crash_and_take_over(bench: Bench) -> Bench:
+async def crash_and_take_over(bench: Bench, **options: Any) -> Bench:
     """The process dies; another one takes over on the same tables."""
     bench.ledger.crash()
     await bench.engine.timers_service.stop()
-    return await make_bench(bench.tables, bench.clock, seed=7)
+    return await make_bench(bench.tables, bench.clock, seed=7, **options)
 
 
 async def test_take_over_a_task_that_was_started_stays_with_its_worker() -> None:
