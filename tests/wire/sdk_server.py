@@ -1,5 +1,7 @@
 """A server under test and the official Python SDK's client for it."""
 
+import base64
+import json
 import os
 import sys
 import uuid
@@ -79,6 +81,17 @@ class Served:
             name=name,
         )
         return Worker(process, name, self)
+
+
+def offline_token() -> str:
+    """A token that the SDK can read and no server accepts, for declaring workflows without one."""
+    claims = {
+        "sub": str(uuid.UUID(int=0)),
+        "server_url": "http://offline",
+        "grpc_broadcast_address": "offline:1",
+    }
+    body = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+    return f"eyJh.{body}.none"
 
 
 class Worker:
