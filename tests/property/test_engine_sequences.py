@@ -6,13 +6,13 @@ from uuid import UUID
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.engine.harness import TENANT, Bench, FakeWorker, make_bench
 
 from broadaxe.domain.errors import BroadaxeError
 from broadaxe.domain.task import TaskState
 from broadaxe.engine.api import ActionKind, EventKind, Origin, WorkerAction
 from broadaxe.store.ledger import StoreError, TaskWrite
 from broadaxe.testkit.verify import verify
+from tests.unit.engine.harness import TENANT, Bench, FakeWorker, make_bench
 
 STEPS = st.lists(
     st.tuples(

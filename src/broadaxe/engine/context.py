@@ -28,6 +28,10 @@ class Meter(Protocol):
         """Ask for the value of a gauge whenever it is read."""
 
 
+HEARTBEAT_FLUSH = 10.0
+"""Seconds that a heartbeat may wait until it is written to its worker's row."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """The engine's limits and intervals. Times are seconds, sizes bytes."""
@@ -75,7 +79,7 @@ class EngineOptions:
     watch_buffer: int = 10_000
     """Entries that may wait for one watcher or subscriber."""
     sweep_every: float = 1.0
-    heartbeat_flush: float = 10.0
+    heartbeat_flush: float = HEARTBEAT_FLUSH
     maintenance_every: float = 3_600.0
     propagate: bool = True
     """Whether workers are given the attempt's `traceparent`."""

@@ -43,10 +43,14 @@ class Collector:
         rejected: int = 1,
         refusal: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE,
         port: int = 0,
+        keep: int = 100_000,
     ) -> None:
-        """TLS with the server's certificate of `authority` when one is given, plaintext otherwise."""
+        """TLS with the server's certificate of `authority` when one is given, plaintext otherwise.
+
+        `keep`: how many of the newest spans.
+        """
         credentials = None if authority is None else authority.credentials(client_required=client_required)
-        self._receiver = Receiver(port=port, credentials=credentials, answer=self._answer)
+        self._receiver = Receiver(port=port, credentials=credentials, answer=self._answer, keep=keep)
         self._mood = mood
         self._changed = asyncio.Event()
         self.delay = delay

@@ -1,0 +1,274 @@
+"""Judges a database after faults: the rows, every state they ever had, and what clients were told.
+
+`keep_states` makes the database note each committed state of each task, so that the judge needs to trust
+nothing that the engine says. The test notes what clients and workers saw in a `History`. `verify` compares.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import groupby, pairwise
+from uuid import UUID
+
+import asyncpg
+
+from broadaxe.domain.task import TaskState
+
+_KEEP = """
+CREATE TABLE kept_state (
+    n             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    change        xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    at            timestamptz NOT NULL DEFAULT clock_timestamp(),
+    task_id       uuid NOT NULL,
+    state         smallint NOT NULL,
+    attempt       integer NOT NULL,
+    worker_id     uuid,
+    slot_released boolean NOT NULL
+);
+CREATE FUNCTION keep_state() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO kept_state (task_id, state, attempt, worker_id, slot_released)
+    VALUES (NEW.id, NEW.state, NEW.attempt, NEW.worker_id, NEW.slot_released);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER keep_state AFTER INSERT OR UPDATE ON task FOR EACH ROW EXECUTE FUNCTION keep_state();
+"""
+
+Attempt = tuple[UUID, int]
+"""Task and attempt."""
+
+
+class InvariantBroken(AssertionError):
+    """What does not hold, each line with its invariant's number."""
+
+
+@dataclass(slots=True)
+class History:
+    """What clients and workers saw, noted by the test."""
+
+    triggered: set[UUID] = field(default_factory=set)
+    """Runs whose trigger was answered with their id."""
+    cancelled: set[UUID] = field(default_factory=set)
+    """Tasks that the answer to a cancel named."""
+    replayed: set[UUID] = field(default_factory=set)
+    """Tasks that the answer to a replay named."""
+    starts: list[tuple[UUID, int, str]] = field(default_factory=list)
+    """Task, attempt and worker of each START that a worker got."""
+    results: dict[UUID, bytes] = field(default_factory=dict)
+    """Output, as a client was told it, of completed runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One committed state of a task."""
+
+    change: int
+    """The transaction that committed it."""
+    task_id: UUID
+    state: TaskState
+    attempt: int
+    worker_id: UUID | None
+    slot_released: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a task's row says now."""
+
+    task_id: UUID
+    state: TaskState
+    attempt: int
+    worker_id: UUID | None
+    retry_due: bool
+    output: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was judged, for a report."""
+
+    tasks: int
+    by_state: dict[str, int]
+    attempts: int
+    states: int
+    epochs: int
+
+
+async def keep_states(dsn: str) -> None:
+    """From now on every committed state of every task is kept; call it once, on a migrated database."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(_KEEP)
+    finally:
+        await connection.close()
+
+
+async def verify(dsn: str, history: History, *, settled: bool = True) -> Verdict:
+    """Raise `InvariantBroken` unless I1, I2, I3, I4 and I8 hold. Needs `keep_states` from the beginning.
+
+    `settled`: everything has ended, so every acknowledged run must be final.
+    """
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            rows = {row.task_id: row for row in await _rows(connection)}
+            states = await _states(connection)
+            slots = await _slots(connection)
+            epochs = await connection.fetchval("SELECT coalesce(max(epoch), 0) FROM lease")
+    finally:
+        await connection.close()
+    by_task: dict[UUID, list[State]] = {}
+    for state in states:
+        by_task.setdefault(state.task_id, []).append(state)
+    problems = [
+        *_triggers(rows, history, settled),
+        *_rows_make_sense(rows),
+        *_order_of_states(by_task),
+        *_starts(by_task, history),
+        *_results(rows, history),
+        *_slots_kept(states, slots),
+        *_cancels(rows, by_task, history),
+    ]
+    if problems:
+        more = f"\n... and {len(problems) - 30} more" if len(problems) > 30 else ""
+        raise InvariantBroken("\n".join(problems[:30]) + more)
+    return Verdict(
+        tasks=len(rows),
+        by_state=dict(Counter(row.state.name for row in rows.values())),
+        attempts=len({(state.task_id, state.attempt) for state in states}),
+        states=len(states),
+        epochs=epochs,
+    )
+
+
+async def _rows(connection: "asyncpg.Connection[asyncpg.Record]") -> list[Row]:
+    records = await connection.fetch(
+        "SELECT id, state, attempt, worker_id, retry_at IS NOT NULL, output FROM task"
+    )
+    return [Row(r[0], TaskState(r[1]), r[2], r[3], r[4], r[5]) for r in records]
+
+
+async def _states(connection: "asyncpg.Connection[asyncpg.Record]") -> list[State]:
+    records = await connection.fetch(
+        "SELECT change::text::bigint, task_id, state, attempt, worker_id, slot_released"
+        " FROM kept_state ORDER BY n"
+    )
+    return [State(r[0], r[1], TaskState(r[2]), r[3], r[4], r[5]) for r in records]
+
+
+async def _slots(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[UUID, int]:
+    """Units of kind `default` of each worker."""
+    records = await connection.fetch("SELECT id, (slots->>'default')::integer FROM worker")
+    return {record[0]: record[1] or 0 for record in records}
+
+
+def _triggers(rows: dict[UUID, Row], history: History, settled: bool) -> list[str]:
+    lost = [run for run in history.triggered if run not in rows]
+    found = [f"I1: the acknowledged run {run} has no row" for run in lost]
+    if settled:
+        found += [
+            f"I1: {row.task_id} is {row.state.name} in attempt {row.attempt} and never ended"
+            for row in rows.values()
+            if not row.state.final
+        ]
+    return found
+
+
+def _rows_make_sense(rows: dict[UUID, Row]) -> list[str]:
+    found = []
+    for row in rows.values():
+        if row.state is TaskState.ASSIGNED and row.worker_id is None:
+            found.append(f"I1: {row.task_id} is assigned to nobody")
+        if row.state in (TaskState.QUEUED, TaskState.DELAYED) and row.worker_id is not None:
+            found.append(f"I1: {row.task_id} waits and has a worker")
+        if row.retry_due is not (row.state is TaskState.DELAYED):
+            found.append(f"I1: {row.task_id} is {row.state.name}, its next attempt is due: {row.retry_due}")
+    return found
+
+
+def _order_of_states(by_task: dict[UUID, list[State]]) -> list[str]:
+    found = []
+    for task_id, states in by_task.items():
+        for before, after in pairwise(states):
+            step = f"{before.state.name} {before.attempt} -> {after.state.name} {after.attempt}"
+            if after.attempt not in (before.attempt, before.attempt + 1):
+                found.append(f"I2: {task_id} skipped or repeated an attempt: {step}")
+            if before.state.final and not (
+                after.state is TaskState.QUEUED and after.attempt == before.attempt + 1
+            ):
+                found.append(f"I2: {task_id} changed after its end: {step}")
+            if (
+                before.state is TaskState.ASSIGNED
+                and after.state is TaskState.ASSIGNED
+                and (before.worker_id != after.worker_id or before.attempt != after.attempt)
+            ):
+                found.append(f"I2: {task_id} moved from worker to worker: {step}")
+    return found
+
+
+def _starts(by_task: dict[UUID, list[State]], history: History) -> list[str]:
+    counted = Counter((task_id, attempt) for task_id, attempt, _ in history.starts)
+    found = [
+        f"I2: attempt {attempt} of {task_id} was started {times} times"
+        for (task_id, attempt), times in counted.items()
+        if times > 1
+    ]
+    committed = {
+        (state.task_id, state.attempt, str(state.worker_id))
+        for states in by_task.values()
+        for state in states
+        if state.state is TaskState.ASSIGNED
+    }
+    found += [
+        f"I2: worker {worker} was sent attempt {attempt} of {task_id}, which was never committed as its own"
+        for task_id, attempt, worker in history.starts
+        if (task_id, attempt, worker) not in committed
+    ]
+    return found
+
+
+def _results(rows: dict[UUID, Row], history: History) -> list[str]:
+    started = {(task_id, attempt) for task_id, attempt, _ in history.starts}
+    found = []
+    for row in rows.values():
+        if row.state is TaskState.COMPLETED and (row.task_id, row.attempt) not in started:
+            found.append(f"I3: {row.task_id} completed in attempt {row.attempt}, which no worker was sent")
+        told = history.results.get(row.task_id)
+        if told is not None and row.task_id not in history.replayed and told != row.output:
+            found.append(f"I3: a client was told {told!r} about {row.task_id}; its row says {row.output!r}")
+    return found
+
+
+def _slots_kept(states: list[State], slots: dict[UUID, int]) -> list[str]:
+    """Replay all commits: after each of them no worker may hold more than it has."""
+    holder: dict[UUID, UUID] = {}
+    used: Counter[UUID] = Counter()
+    found = []
+    for change, members in groupby(states, lambda state: state.change):
+        touched: set[UUID] = set()
+        for state in members:
+            before = holder.pop(state.task_id, None)
+            if before is not None:
+                used[before] -= 1
+            if state.state is TaskState.ASSIGNED and state.worker_id is not None and not state.slot_released:
+                holder[state.task_id] = state.worker_id
+                used[state.worker_id] += 1
+                touched.add(state.worker_id)
+        found += [
+            f"I4: worker {worker} held {used[worker]} of {slots.get(worker, 0)} slots after change {change}"
+            for worker in touched
+            if used[worker] > slots.get(worker, 0)
+        ]
+    return found
+
+
+def _cancels(rows: dict[UUID, Row], by_task: dict[UUID, list[State]], history: History) -> list[str]:
+    found = []
+    for task_id in history.cancelled:
+        states = by_task.get(task_id, [])
+        ends = [at for at, state in enumerate(states) if state.state is TaskState.CANCELLED]
+        if not ends:
+            state = rows[task_id].state.name if task_id in rows else "missing"
+            found.append(f"I8: the cancel of {task_id} was acknowledged, and it is {state}")
+        elif task_id not in history.replayed and ends[0] != len(states) - 1:
+            found.append(f"I8: {task_id} went on to {states[-1].state.name} after its cancel")
+    return found

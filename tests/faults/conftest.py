@@ -1,0 +1,42 @@
+"""Servers for the fault tests. A test that kills PostgreSQL starts one of its own."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from broadaxe.store.embedded import EmbeddedPostgres
+from broadaxe.testkit.database import Databases
+from tests.faults.cluster import Cluster, running, socket_of
+
+SOAK = os.environ.get("BROADAXE_SOAK") == "1"
+soak = pytest.mark.skipif(not SOAK, reason="takes minutes: set BROADAXE_SOAK=1, or run `make soak`")
+
+NewCluster = Callable[..., Awaitable[Cluster]]
+
+
+@pytest.fixture
+async def new_cluster(databases: Databases, tmp_path: Path) -> AsyncIterator[NewCluster]:
+    """Prepares clusters on databases of their own; keyword arguments are settings of the engine."""
+    async with AsyncExitStack() as stack:
+
+        async def make(**env: str) -> Cluster:
+            dsn = await databases.empty()
+            stack.push_async_callback(databases.drop, dsn)
+            return await stack.enter_async_context(running(dsn, tmp_path / "cluster", **env))
+
+        yield make
+
+
+@pytest.fixture
+async def cluster(new_cluster: NewCluster) -> Cluster:
+    """One with the default settings."""
+    return await new_cluster()
+
+
+@pytest.fixture(scope="session")
+def database_socket(database_server: EmbeddedPostgres) -> Path:
+    """Where a proxy in front of the test run's PostgreSQL forwards to."""
+    return socket_of(database_server)

@@ -1,0 +1,122 @@
+"""A load of real SDK workers and a stubborn client, to be disturbed by a test."""
+
+import asyncio
+import json
+import random
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+from broadaxe.testkit.conditions import until
+from broadaxe.testkit.invariants import History
+from broadaxe.testkit.process import ChildProcess
+from tests.faults.cluster import Cluster
+from tests.faults.sdk_worker import WORKFLOW
+from tests.faults.wire import Client, Refused, patiently
+
+WORKER = Path(__file__).with_name("sdk_worker.py")
+WAITING = "waiting for tasks|action listener connection established|STARTING|acquired action listener"
+CANCELLED_ONE_IN = 25
+FAILS_ONE_IN = 7
+LONG_ONE_IN = 5
+AT_ONCE = 8
+
+
+class Storm:
+    """Triggers runs, cancels some, and knows how far things are."""
+
+    def __init__(self, cluster: Cluster, folder: Path, seed: int) -> None:
+        self.cluster = cluster
+        self.history = History()
+        self.random = random.Random(seed)
+        self.notes = folder / "notes.jsonl"
+        self.notes.touch()
+        self.workers: list[ChildProcess] = []
+        self.refusals = 0
+        self._folder = folder
+
+    async def start_workers(self, count: int, slots: int = 8) -> None:
+        """Start SDK workers and wait until they have registered."""
+        for number in range(count):
+            env = {
+                **self.cluster.client_env,
+                "NOTES": str(self.notes),
+                "WORKER_NAME": f"storm-{number}",
+                "SLOTS": str(slots),
+                "PYTHONUNBUFFERED": "1",
+                "GRPC_ENABLE_FORK_SUPPORT": "0",
+            }
+            worker = await ChildProcess.start(
+                sys.executable, WORKER, env=env, name=f"worker {number}", cwd=self._folder
+            )
+            self.workers.append(worker)
+        await self.cluster.until_value(
+            "SELECT count(*) FROM worker WHERE listening_since IS NOT NULL", count, 40.0
+        )
+
+    async def stop_workers(self) -> None:
+        """SIGKILL: they have nothing to say any more."""
+        for worker in self.workers:
+            worker.kill()
+        for worker in self.workers:
+            await worker.wait(10.0)
+
+    def progress(self) -> int:
+        """Grows with everything that happens: answered triggers and started tasks."""
+        return len(self.history.triggered) + self._noted()
+
+    def _noted(self) -> int:
+        return self.notes.read_bytes().count(b"\n")
+
+    async def moved(self, by: int, timeout: float = 30.0) -> None:
+        """Wait until so much more happened."""
+        wanted = self.progress() + by
+        await until(lambda: self.progress() >= wanted, f"{by} more events", timeout, period=0.005)
+
+    async def trigger(self, client: Client, count: int, pace: asyncio.Semaphore | None = None) -> None:
+        """Trigger so many runs, each until it is acknowledged, and cancel some of them."""
+        numbers = iter(range(count))
+
+        async def caller() -> None:
+            for number in numbers:
+                if pace is not None:
+                    await pace.acquire()
+                await self._one(client, number)
+
+        await asyncio.gather(*(caller() for _ in range(AT_ONCE)))
+
+    async def _one(self, client: Client, number: int) -> None:
+        job: dict[str, object] = {"number": number}
+        if self.random.randrange(FAILS_ONE_IN) == 0:
+            job["fail_once"] = True
+        if self.random.randrange(LONG_ONE_IN) == 0:
+            job["seconds"] = round(self.random.uniform(0.1, 0.6), 2)
+
+        async def trigger() -> UUID:
+            try:
+                return await client.trigger(WORKFLOW, **job)
+            except Refused:
+                self.refusals += 1
+                raise
+
+        run_id = await patiently(trigger, 120.0)
+        if self.random.randrange(CANCELLED_ONE_IN) == 0:
+            await patiently(lambda: client.cancel(run_id), 120.0)
+
+    def read_notes(self) -> None:
+        """Take what the workers noted into the history."""
+        for line in self.notes.read_text().splitlines():
+            fields = json.loads(line)
+            self.history.starts.append((UUID(fields["task"]), fields["attempt"], fields["worker"]))
+
+
+@asynccontextmanager
+async def storm(cluster: Cluster, folder: Path, seed: int) -> AsyncIterator[Storm]:
+    """A storm whose workers are gone at the end."""
+    made = Storm(cluster, folder, seed)
+    try:
+        yield made
+    finally:
+        await made.stop_workers()
