@@ -107,18 +107,26 @@ class RunTraces:
             attrs=attrs,
         )
 
-    def attempt_ended(self, facts: TaskFacts, plan: StepPlan, record: AttemptRecord) -> None:
-        """An attempt ended while its task goes on. Replays are told of by the end before them."""
+    def attempt_ended(
+        self, facts: TaskFacts, plan: StepPlan, record: AttemptRecord, replayed: bool = False
+    ) -> None:
+        """An attempt ended while its task goes on. Replays are told of by the end before them.
+
+        `replayed`: told again from its row, after a restart.
+        """
         known = _OUTCOMES.get(record.outcome)
         if known is None or not sampled(facts):
             return
         outcome, reason = known
+        extra: list[Pair] = [(T.ATTR_OUTCOME, outcome), (T.ATTR_RETRY_REASON, reason)]
+        if replayed:
+            extra.append((T.ATTR_REPLAYED, True))
         self._attempt(
             facts,
             plan,
             record.attempt,
             (record.queued_at, record.assigned_at, record.ended_at),
-            [(T.ATTR_OUTCOME, outcome), (T.ATTR_RETRY_REASON, reason)],
+            extra,
             str(record.worker_id),
             (reason, record.error),
         )
