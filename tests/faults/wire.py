@@ -190,11 +190,20 @@ class RawWorker:
     async def __aexit__(self, *_: object) -> None:
         await self.die()
 
-    async def listen(self) -> None:
-        """Open the stream and keep it open across restarts; beat."""
+    async def aclose(self) -> None:
+        """For `aclosing`."""
+        await self.die()
+
+    def begin(self) -> None:
+        """Open the stream and keep it open across restarts; beat. Nothing is waited for."""
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen(), name=f"{self.name}-listens")
+        if self._beating is None:
             self._beating = asyncio.create_task(self._beat(), name=f"{self.name}-beats")
+
+    async def listen(self) -> None:
+        """Begin, and wait until the engine knows of it."""
+        self.begin()
         await self.wait(lambda: self.beat_answers[-1:] == [Code.OK], "an accepted heartbeat")
 
     async def fall_silent(self) -> None:
