@@ -1,6 +1,7 @@
 """SIGTERM, rolling changes and readiness: nothing that was told to anybody is lost."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -29,6 +30,20 @@ async def ended(process: ChildProcess) -> float:
     process.terminate()
     assert await process.wait(DEADLINE) == 0, process.output("err")[-2000:]
     return clock.monotonic() - began
+
+
+async def page(port: int, path: str) -> int:
+    """The status of a page of a health port."""
+    async with httpx.AsyncClient() as client:
+        return (await client.get(f"http://127.0.0.1:{port}{path}")).status_code
+
+
+async def lives(port: int) -> bool:
+    """Whether the process behind this health port answers."""
+    try:
+        return await page(port, "/live") == 200
+    except httpx.TransportError:
+        return False
 
 
 async def test_sigterm_streams_end_with_ok_and_unfinished_work_goes_on_elsewhere(cluster: Cluster) -> None:
@@ -109,23 +124,13 @@ async def test_second_engine_is_live_but_not_ready_until_it_owns_the_scheduling(
         SERVER_PROMETHEUS_ENABLED="false",
     )
 
-    async def page(path: str) -> int:
-        async with httpx.AsyncClient() as client:
-            return (await client.get(f"http://127.0.0.1:{second_health}{path}")).status_code
-
-    async def live() -> bool:
-        try:
-            return await page("/live") == 200
-        except httpx.TransportError:
-            return False
-
-    await until(live, "the second engine lives", 20.0, period=0.05)
-    assert await page("/ready") == 503
+    await until(partial(lives, second_health), "the second engine lives", 20.0, period=0.05)
+    assert await page(second_health, "/ready") == 500
     assert await cluster.health("/ready") == 200
     mark = second.mark
     await ended(first)
     await second.wait_line(READY, 10.0, since=mark)
-    assert await page("/ready") == 200
+    assert await page(second_health, "/ready") == 200
     await ended(second)
 
 

@@ -172,6 +172,8 @@ class RawWorker:
         self.beat_answers: list[Code] = []
         self.auto: Callable[[Got], Awaitable[None]] | None = None
         """Called for each START, in a task of its own."""
+        self.hold: asyncio.Event | None = None
+        """While it is there and not set, the stream is not read."""
         self._auto_tasks: set[asyncio.Task[None]] = set()
 
     @staticmethod
@@ -211,11 +213,15 @@ class RawWorker:
         await _end(self._beating)
         self._beating = None
 
+    async def stop_listening(self) -> None:
+        """End the stream; the heartbeat stays."""
+        await _end(self._listening)
+        self._listening = None
+
     async def die(self) -> None:
         """As a killed process: stream and heartbeat end, nothing is said."""
         await self.fall_silent()
-        await _end(self._listening)
-        self._listening = None
+        await self.stop_listening()
         for task in self._auto_tasks:
             task.cancel()
         await asyncio.gather(*self._auto_tasks, return_exceptions=True)
@@ -290,6 +296,8 @@ class RawWorker:
             self.sessions += 1
             try:
                 async for message in call:
+                    if self.hold is not None:
+                        await self.hold.wait()
                     await self._take(dp.AssignedAction.FromString(message))
                 code = Code.OK
             except grpc.aio.AioRpcError as error:
