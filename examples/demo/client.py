@@ -4,6 +4,7 @@ import asyncio
 import json
 
 from opentelemetry import trace
+
 from tracing import set_up
 from workflows import Name, flaky, gather, greet
 

@@ -13,7 +13,7 @@ from broadaxe.testkit.collector import Collector
 from broadaxe.testkit.invariants import verify
 from broadaxe.testkit.process import ChildProcess
 from broadaxe.testkit.trace_assert import Forest, Rules
-from tests.faults.cluster import OWNS, READY, Cluster, running
+from tests.faults.cluster import OWNS, Cluster, running
 from tests.faults.conftest import soak
 from tests.faults.storm import Storm, storm
 from tests.faults.wire import Client
@@ -73,7 +73,11 @@ async def check_everything(cluster: Cluster, storm: Storm, engine: ChildProcess,
     rows = {row[0]: STATUS[row[1]] for row in await cluster.fetch("SELECT run_id, state FROM task")}
     assert await cluster.listed() == rows, "I9: the REST list differs from the rows"
     metrics = await cluster.metrics()
-    in_use = {name: value for name, value in metrics.items() if name.startswith("hatchet_worker_slots") and "used" in name}
+    in_use = {
+        name: value
+        for name, value in metrics.items()
+        if name.startswith("hatchet_worker_slots") and "used" in name
+    }
     assert not any(in_use.values()), f"I4: slots in use when nothing runs: {in_use}"
     return (
         f"{tasks} acknowledged of {verdict.tasks} created, {verdict.by_state}, {verdict.attempts} attempts, "
@@ -107,7 +111,10 @@ async def run_storm(folder: Path, tasks: int, kills: int) -> str:
     try:
         async with Collector(keep=2_000_000) as collector:
             env = {"SERVER_OTEL_COLLECTOR_URL": collector.target, "SERVER_OTEL_INSECURE": "true"}
-            async with running(dsn, folder / "cluster", **env) as cluster, storm(cluster, folder, SEED) as load:
+            async with (
+                running(dsn, folder / "cluster", **env) as cluster,
+                storm(cluster, folder, SEED) as load,
+            ):
                 engine = await rage(cluster, load, tasks, kills)
                 figures = await check_everything(cluster, load, engine, tasks)
                 await check_spans_add_up(cluster, collector)
@@ -124,5 +131,7 @@ async def test_engine_killed_under_load_every_acknowledged_run_ends_once(tmp_pat
 
 
 @soak
-async def test_engine_killed_20_times_under_2000_tasks_every_acknowledged_run_ends_once(tmp_path: Path) -> None:
+async def test_engine_killed_20_times_under_2000_tasks_every_acknowledged_run_ends_once(
+    tmp_path: Path,
+) -> None:
     print(await run_storm(tmp_path, tasks=2_000, kills=20))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from broadaxe.clock import SystemIds
-from broadaxe.domain.ids import RunId, StepId, TaskId, TenantId, VersionId, WorkerId, WorkflowId
+from broadaxe.domain.ids import EngineId, RunId, StepId, TaskId, TenantId, VersionId, WorkerId, WorkflowId
 from broadaxe.domain.task import TaskFacts, TaskState, TaskStatus
 from broadaxe.store.ledger import ChildClaim, NewTask, TaskWrite
 
@@ -15,6 +15,10 @@ WORKER = WorkerId(ids.uuid7())
 WORKFLOW, VERSION, STEP = WorkflowId(ids.uuid7()), VersionId(ids.uuid7()), StepId(ids.uuid7())
 INPUT = b'{"message":"' + b"x" * 150 + b'"}'
 METADATA = b'{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01","team":"blue"}'
+
+
+def engine() -> EngineId:
+    return EngineId(ids.uuid7())
 
 
 def now() -> datetime:

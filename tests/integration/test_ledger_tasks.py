@@ -163,6 +163,8 @@ async def test_create_tasks_same_claim_of_another_tenant_is_another_run(ledger: 
         pytest.param({"priority": 70_000}, id="number-too-large"),
         pytest.param({"trace": None}, id="missing-value"),
         pytest.param({"task_id": "no uuid"}, id="wrong-type"),
+        pytest.param({"child_key": "half \ud800 pair"}, id="surrogate"),
+        pytest.param({"priority": "high"}, id="wrong-kind"),
     ],
 )
 async def test_create_tasks_poisoned_item_drops_out_alone(

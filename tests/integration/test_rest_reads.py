@@ -1,6 +1,7 @@
 """The HTTP API over a real database: every answer goes through the official SDK's own models."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -480,3 +481,34 @@ async def test_tenant_get_named(http: httpx.AsyncClient, ledger: PostgresLedger,
     await connection.close()
     tenant = models.Tenant.from_dict(await get(http, PLAIN))
     assert (tenant.name, tenant.slug, tenant.version.value) == ("Team", "team", "V1")
+
+
+async def test_run_list_plan_touches_only_the_days_asked_for(ledger: PostgresLedger, dsn: str) -> None:
+    import asyncpg
+
+    from broadaxe.store.reads import TaskCriteria
+
+    class Explained(PostgresReads):
+        """Asks for the plan of the statement in place of its rows."""
+
+        plan = ""
+
+        async def list_tasks(self, *arguments: Any) -> Any:
+            from broadaxe.store import postgres_reads as module
+
+            tenant, where, offset, limit, budget = arguments
+            text = module.statement("view_task_page").text
+            connection = await asyncpg.connect(dsn, server_settings={"plan_cache_mode": "force_custom_plan"})
+            rows = await connection.fetch(
+                f"EXPLAIN {text}", *module._arguments(tenant, where), limit, offset, budget
+            )
+            await connection.close()
+            self.plan = "\n".join(row[0] for row in rows)
+            return []
+
+    reads = Explained(ledger.database)
+    at = now().replace(hour=12)
+    await reads.list_tasks(TENANT, TaskCriteria(at, at + timedelta(hours=1)), 0, 50, 1)
+    days = set(re.findall(r"_p(\d{8})", reads.plan))
+    assert days == {at.strftime("%Y%m%d")}
+    assert "Seq Scan on task" not in reads.plan

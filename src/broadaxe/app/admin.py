@@ -1,6 +1,7 @@
 """What the commands do that end: migrate, seed, keys, tokens, checks."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from broadaxe.domain.errors import Unavailable
 from broadaxe.domain.ids import TenantId
 from broadaxe.store import migrate as migrations
 from broadaxe.store.connection import Database
+from broadaxe.store.ledger import Message, MessageKind
+from broadaxe.store.messages import MessagePost
 from broadaxe.store.partitions import Partitions
 from broadaxe.store.tenants import Role, Tenants
 from broadaxe.store.tokens import StoredToken, Tokens
@@ -121,8 +124,13 @@ async def list_tokens(settings: Settings, tenant_id: UUID | None) -> list[Stored
 
 async def revoke_token(settings: Settings, tenant_id: UUID | None, token_id: UUID) -> bool:
     """Void a token; False when the tenant has none of this id that still counts."""
+    tenant = TenantId(tenant_id or settings.seed.tenant_id)
     async with _database(settings) as database:
-        return await Tokens(database).revoke(TenantId(tenant_id or settings.seed.tenant_id), token_id)
+        revoked = await Tokens(database).revoke(tenant, token_id)
+        if revoked:
+            body = json.dumps({"token_id": str(token_id)}).encode()
+            await MessagePost(database).post([Message(tenant, MessageKind.TOKEN_REVOKED, body)])
+        return revoked
 
 
 def check(settings: Settings) -> None:

@@ -1,9 +1,11 @@
 """The engine part of a process: the core, its gRPC port and its health port."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from broadaxe.app.shared import Shared
 from broadaxe.config.tls import server_tls
@@ -19,6 +21,7 @@ from broadaxe.grpc_api.servicers.events import EventsServicer
 from broadaxe.grpc_api.servicers.v1_dispatcher import V1DispatcherServicer
 from broadaxe.grpc_api.servicers.workflows import WorkflowServicer
 from broadaxe.grpc_api.transport_grpcio import BindFailed, GrpcioServer, GrpcioSettings
+from broadaxe.store.ledger import Message
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.health import Health, HttpListener
 
@@ -38,7 +41,9 @@ class EnginePart:
             shared.telemetry.tracer,
             shared.telemetry.metrics,
             self._options(),
+            (self._maintain,),
         )
+        self.core.sweep.on_token_revoked.append(self._forget_token)
         observer = TelemetryObserver(shared.telemetry.tracer, shared.telemetry.metrics)
         shared.telemetry.metrics.observe(T.METRIC_STREAMS, observer.open_streams)
         pipeline = Pipeline(
@@ -95,6 +100,15 @@ class EnginePart:
             confirmed_until=lambda: _moment(self._shared.telemetry.confirmed_before()),
         )
 
+    async def _maintain(self) -> None:
+        settings = self._shared.settings
+        kept = settings.limits.core_partition_retention or settings.limits.tenant_retention_period
+        retention = timedelta(seconds=kept) if settings.runtime.enable_data_retention else None
+        await self._shared.ledger.partitions.maintain(retention)
+
+    def _forget_token(self, message: Message) -> None:
+        self._shared.verifier.forget(UUID(json.loads(message.body)["token_id"]))
+
     async def start(self) -> None:
         """Open the health port and begin to try for the lease."""
         runtime = self._shared.settings.runtime
@@ -111,6 +125,8 @@ class EnginePart:
 
         async def opening() -> None:
             await self.core.until_ready()
+            # A database that was left alone for days has no partition for today.
+            await self._shared.ledger.partitions.ensure_partitions()
             try:
                 await self._server.start()
             except BindFailed as error:

@@ -10,6 +10,7 @@ from broadaxe.clock import Clock
 from broadaxe.config.tls import client_tls
 from broadaxe.domain.ids import TenantId, WorkerId
 from broadaxe.engine.api import Origin, Trigger
+from broadaxe.engine.context import HEARTBEAT_FLUSH
 from broadaxe.grpc_api.client import EngineClient
 from broadaxe.rest_api.app import build_app
 from broadaxe.rest_api.commands import Commands, EngineCommands
@@ -84,8 +85,8 @@ class RestPart:
         views = StoreViews(
             PostgresReads(shared.database),
             shared.clock,
-            inactive_after=settings.engine.worker_silent_after,
-            payload_limit=settings.grpc.max_msg_size,
+            # Heartbeats reach their rows in batches, so a row may be that much older than the last beat.
+            inactive_after=settings.engine.worker_silent_after + HEARTBEAT_FLUSH,
         )
         app = build_app(
             views,

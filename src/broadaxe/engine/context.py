@@ -28,6 +28,10 @@ class Meter(Protocol):
         """Ask for the value of a gauge whenever it is read."""
 
 
+HEARTBEAT_FLUSH = 10.0
+"""Seconds that a heartbeat may wait until it is written to its worker's row."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """The engine's limits and intervals. Times are seconds, sizes bytes."""
@@ -60,6 +64,7 @@ class EngineOptions:
     """A waiting task keeps its input in memory up to this size; a larger one is read again at its send."""
     outbox_limit: int = 1_000
     """Messages that may wait for one session."""
+    outbox_bytes: int = 64 * 1024 * 1024
     assign_batch: int = 256
     """Tasks that one turn of the scheduler assigns at most."""
     finished_kept: int = 4_096
@@ -73,8 +78,10 @@ class EngineOptions:
     """How long a watcher waits for a run that is not known yet."""
     watch_buffer: int = 10_000
     """Entries that may wait for one watcher or subscriber."""
+    drain_wait: float = 10.0
+    """How long each step of a stop waits for the database."""
     sweep_every: float = 1.0
-    heartbeat_flush: float = 10.0
+    heartbeat_flush: float = HEARTBEAT_FLUSH
     maintenance_every: float = 3_600.0
     propagate: bool = True
     """Whether workers are given the attempt's `traceparent`."""

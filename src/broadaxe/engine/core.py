@@ -1,6 +1,8 @@
 """The engine: builds its parts and passes calls on to them. Implements `engine.api.Engine`."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -18,6 +20,7 @@ from broadaxe.engine.dispatch.run_events import RunEvents
 from broadaxe.engine.dispatch.sessions import Session
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.gauges import Gauges
+from broadaxe.engine.held import HeldCalls
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.operations import Operations
 from broadaxe.engine.ingest.registration import Registration
@@ -38,6 +41,8 @@ from broadaxe.engine.tracing import RunTraces
 from broadaxe.store.ledger import Ledger
 from broadaxe.telemetry.tracer import Tracer
 
+_LOG = logging.getLogger(__name__)
+
 
 class EngineCore:
     """One engine process. `start`, then serve; `drain`, stop the surfaces, `stop`."""
@@ -54,9 +59,11 @@ class EngineCore:
     ) -> None:
         context = EngineContext(ledger, clock, ids, tracer, meter, options)
         self._clock = clock
+        self._drain_wait = options.drain_wait
         self.timers = Timers(clock)
         self.memory = Memory()
         self._gate = Gate(self.timers, options.hold)
+        self._held = HeldCalls(context, self.timers)
         self._background = Background()
         self._tally = Tally(meter)
         self._traces = RunTraces(context)
@@ -65,7 +72,9 @@ class EngineCore:
         self._dispatcher = Dispatcher(
             context, self.memory, self._scheduler, self._traces, self._tally, self._background
         )
-        self._results = RunResults(context, self.memory, self._catalog, self._traces, self._background)
+        self._results = RunResults(
+            context, self.memory, self.timers, self._catalog, self._traces, self._background
+        )
         self._events = RunEvents(context, self._gate, self.memory, self.timers)
         self._lifecycle = Lifecycle(
             context,
@@ -84,6 +93,7 @@ class EngineCore:
         self._desk = WorkerDesk(
             context,
             self._gate,
+            self._held,
             self.memory,
             self._scheduler,
             self._dispatcher,
@@ -94,7 +104,7 @@ class EngineCore:
         self._triggers = Triggers(
             context, self._gate, self.memory, self._catalog, self._scheduler, self._lifecycle, self._tally
         )
-        self._reports = Reports(context, self._gate, self.memory, writes, self._tally)
+        self._reports = Reports(context, self._gate, self._held, self.memory, writes, self._tally)
         self.ownership = Ownership(
             context,
             self._gate,
@@ -103,6 +113,7 @@ class EngineCore:
             self._lifecycle,
             self._liveness,
             self._traces,
+            self._background,
             self,
         )
         self._operations = Operations(context, self._gate, self.memory, self._catalog, writes)
@@ -142,27 +153,40 @@ class EngineCore:
         was not sent goes back to its queue. Events are still taken until `stop`."""
         self._gate.draining = True
         self._scheduler.stopped = True
-        await self._triggers.settle()
+        await self._within_drain(self._triggers.settle())
         self._desk.end_sessions()
         self._results.close()
         self._events.close()
-        await self._lifecycle.writes.settle()
+        await self._within_drain(self._lifecycle.writes.settle())
 
     async def stop(self) -> None:
         """Finish what is in flight and give the lease back. The surfaces are stopped before."""
         self._gate.draining = True
         self._scheduler.stopped = True
         self._gate.give_up()
+        self._held.give_up()
+        await self._within_drain(self._finish())
+        self._background.cancel()
+        self._gate.set_closed()
+        await self._within_drain(self.ownership.stop())
+        await self.timers_service.stop()
+        self.flush_metrics()
+        self.timers.clear()
+
+    async def _finish(self) -> None:
         await self.maintenance.stop()
         await self.sweep.stop()
         await self.heartbeats.stop()
         await self._lifecycle.writes.settle()
         await self._background.settle()
-        self._gate.set_closed()
-        await self.ownership.stop()
-        await self.timers_service.stop()
-        self.flush_metrics()
-        self.timers.clear()
+
+    async def _within_drain(self, work: Coroutine[None, None, None]) -> None:
+        """Without a database some of it never ends: what is not committed by then never was acknowledged."""
+        try:
+            async with asyncio.timeout(self._drain_wait):
+                await work
+        except TimeoutError:
+            _LOG.warning("the engine stops with work in flight: the database did not answer in time")
 
     def health(self) -> dict[str, bool]:
         """Whether each service does its work."""

@@ -3,6 +3,7 @@ when the thing they describe has ended: nothing is open for long, and a crash lo
 """
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from broadaxe.domain.task import AttemptOutcome, AttemptRecord, TaskFacts, TaskState, TaskStatus
 from broadaxe.engine.api import ActionKind, RunFinished
@@ -29,6 +30,7 @@ _OUTCOMES = {
     AttemptOutcome.SEND_FAILED: ("send_failed", "send_failed"),
 }
 SYSTEM = "broadaxe"
+_KNOWN = 4_096
 
 
 def nanoseconds(at: datetime) -> int:
@@ -58,6 +60,8 @@ class RunTraces:
         self._tracer = context.tracer
         self._clock = context.clock
         self._propagate = context.options.propagate
+        self._known: dict[UUID, tuple[Pair, ...]] = {}
+        """What all spans of a task say: several spans follow each other closely."""
 
     def worker_traceparent(self, live: LiveTask) -> str | None:
         """What the worker gets in place of the stored `traceparent`; None leaves the stored one."""
@@ -117,6 +121,20 @@ class RunTraces:
             [(T.ATTR_OUTCOME, outcome), (T.ATTR_RETRY_REASON, reason)],
             str(record.worker_id),
             (reason, record.error),
+        )
+
+    def reassigned(self, facts: TaskFacts, plan: StepPlan, record: AttemptRecord) -> None:
+        """An attempt was taken from a worker that is gone."""
+        if not sampled(facts):
+            return
+        attrs = self._task(facts, plan, record.attempt)
+        attrs += [(T.ATTR_WORKER_ID, str(record.worker_id)), (T.ATTR_RETRY_REASON, "worker_lost")]
+        self._tracer.emit(
+            T.SPAN_REASSIGN,
+            attempt_context(facts, record.attempt),
+            nanoseconds(record.ended_at),
+            max(nanoseconds(record.ended_at), self._clock.now_ns()),
+            attrs=attrs,
         )
 
     def finished(self, facts: TaskFacts, plan: StepPlan, status: TaskStatus, replayed: bool = False) -> None:
@@ -211,15 +229,19 @@ class RunTraces:
         )
 
     def _task(self, facts: TaskFacts, plan: StepPlan, attempt: int) -> list[Pair]:
-        return [
-            (T.ATTR_TENANT_ID, str(facts.tenant_id)),
-            (T.ATTR_RUN_ID, str(facts.run_id)),
-            (T.ATTR_TASK_ID, str(facts.id)),
-            (T.ATTR_TASK_NAME, plan.step.name),
-            (T.ATTR_ATTEMPT, attempt),
-            (T.ATTR_WORKFLOW_NAME, plan.version.definition.name),
-            (T.ATTR_ACTION_ID, plan.step.action),
-        ]
+        known = self._known.get(facts.id)
+        if known is None:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            known = self._known[facts.id] = (
+                (T.ATTR_TENANT_ID, str(facts.tenant_id)),
+                (T.ATTR_RUN_ID, str(facts.run_id)),
+                (T.ATTR_TASK_ID, str(facts.id)),
+                (T.ATTR_TASK_NAME, plan.step.name),
+                (T.ATTR_WORKFLOW_NAME, plan.version.definition.name),
+                (T.ATTR_ACTION_ID, plan.step.action),
+            )
+        return [*known, (T.ATTR_ATTEMPT, attempt)]
 
 
 def _message(error: bytes | None) -> str | None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -172,8 +173,9 @@ def build_app(
 ) -> ASGIApp:
     """The application with everything it needs. `ready` says whether the database is there."""
     chosen = options or RestOptions()
-    document = encode_document(chosen.version)
-    services = Services(views, commands, authenticator, clock, chosen, ready, lambda: document)
+    services = Services(
+        views, commands, authenticator, clock, chosen, ready, partial(encode_document, chosen.version)
+    )
     app: ASGIApp = RestApp(services, tracer, durations)
     return _with_cors(app, chosen.allowed_origins)
 

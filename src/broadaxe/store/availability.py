@@ -9,7 +9,7 @@ from broadaxe.store.instruments import MetricSink
 from broadaxe.store.ledger import DatabaseState
 from broadaxe.telemetry import names as T
 
-_log = logging.getLogger("broadaxe.store")
+log = logging.getLogger("broadaxe.store")
 
 
 class Availability:
@@ -30,7 +30,7 @@ class Availability:
         self.state.away_since = self._clock.now()
         self._away_at = self._clock.monotonic()
         self._here.clear()
-        _log.warning("The database is away: %s", describe(error))
+        log.warning("The database is away: %s", describe(error))
         self._tell(False)
 
     def found(self) -> None:
@@ -40,7 +40,7 @@ class Availability:
         if self._away_at is not None:
             seconds = self._clock.monotonic() - self._away_at
             self._metrics.add(T.METRIC_DATABASE_AWAY, seconds)
-            _log.info("The database is back after %.1f s", seconds)
+            log.info("The database is back after %.1f s", seconds)
         self.state.available = True
         self.state.away_since = None
         self._away_at = None
@@ -49,7 +49,10 @@ class Availability:
 
     def _tell(self, available: bool) -> None:
         for listener in list(self.state.listeners):
-            listener(available)
+            try:
+                listener(available)
+            except Exception:
+                log.exception("A listener of the database's state failed.")
 
     async def wait(self, seconds: float | None = None) -> bool:
         """Waits until the database is there; False after `seconds` (None = for ever)."""

@@ -12,7 +12,7 @@ from broadaxe.clock import Clock, Ids
 from broadaxe.domain.errors import Unavailable
 from broadaxe.store.availability import Availability
 from broadaxe.store.failures import DRIVER_ERRORS, Failure, classify, describe, error_type_of, sqlstate_of
-from broadaxe.store.instruments import SYSTEM, Instruments, MetricSink, NoMetrics, Parent
+from broadaxe.store.instruments import SYSTEM, Instruments, Labels, MetricSink, NoMetrics, Parent
 from broadaxe.store.ledger import StoreError
 from broadaxe.store.options import StoreOptions
 from broadaxe.store.session import Connection, PlainConnection, Record, Session
@@ -62,6 +62,7 @@ class Database:
         self.instruments = Instruments(clock, tracer, self.metrics, database_name(options.dsn))
         self.availability = Availability(clock, self.metrics)
         self._pool: asyncpg.Pool[Record] | None = None
+        self.metrics.observe(T.METRIC_DATABASE_POOL, self._pool_sizes)
         self._probe: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -87,6 +88,13 @@ class Database:
                     await self._pool.close()
             except DRIVER_ERRORS:
                 self._pool.terminate()
+
+    def _pool_sizes(self) -> list[tuple[float, Labels]]:
+        if self._pool is None:
+            return []
+        idle = self._pool.get_idle_size()
+        used = self._pool.get_size() - idle
+        return [(used, ((T.LABEL_STATE, "used"),)), (idle, ((T.LABEL_STATE, "idle"),))]
 
     # -- connecting ----------------------------------------------------------------------------------
 
@@ -114,7 +122,7 @@ class Database:
                 options.dsn,
                 ssl=options.sslmode,
                 timeout=options.connect_timeout,
-                command_timeout=options.statement_timeout + 5.0,
+                command_timeout=options.statement_timeout + options.answer_grace,
                 max_cached_statement_lifetime=0,
                 server_settings=self._settings(role, extra),
                 connection_class=PlainConnection,
@@ -203,10 +211,15 @@ class Database:
             span.end(error_type=error_type_of(error))
             raise
         span.end()
+        session = Session(connection, self.instruments)
         try:
-            yield Session(connection, self.instruments)
+            yield session
+        except DRIVER_ERRORS as error:
+            if classify(error) is Failure.AWAY:
+                session.terminate()  # read-only or half dead: never for the next caller
+            raise
         finally:
-            # A broken connection is noticed and replaced by the pool.
+            # A closed connection is noticed and replaced by the pool.
             await pool.release(connection, timeout=1.0)
 
     async def run(self, work: Callable[[Session], Awaitable[Result]], *, parent: Parent = None) -> Result:

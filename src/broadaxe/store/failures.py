@@ -18,7 +18,9 @@ class Failure(Enum):
 
 
 _AWAY_CLASSES = ("08", "53", "57", "58")
-_AWAY_CODES = frozenset(("25006", "25P03", "28000", "28P01", "3D000"))
+_AWAY_CODES = frozenset(("25006", "25P03", "28000", "28P01", "3D000", "0A000", "26000", "42P05"))
+# The last three: a statement that was prepared before the schema changed, or that a pooler lost. A new
+# connection prepares it anew.
 _RETRY_CODES = frozenset(("40001", "40P01", "55P03", "57014"))
 
 

@@ -1,7 +1,7 @@
 """What each statement tells telemetry: a span where the trace is recorded, a duration, and a count."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, Protocol, TypeVar
 
 from broadaxe.clock import Clock
@@ -14,7 +14,8 @@ from broadaxe.telemetry.vocabulary import Label, Metric, SpanName
 
 SYSTEM: Final = "postgresql"
 Result = TypeVar("Result")
-Labels = tuple[tuple[Label, str], ...]
+Labels = tuple[tuple[Label, str | int], ...]
+Observed = Callable[[], Iterable[tuple[float, Labels]]]
 Parent = TraceContext | AnySpan | None
 """What a database span hangs under; None = the current span."""
 
@@ -28,6 +29,9 @@ class MetricSink(Protocol):
     def record(self, metric: Metric, value: float, labels: Labels = ()) -> None:
         """Records one value of a histogram."""
 
+    def observe(self, metric: Metric, callback: Observed) -> None:
+        """Has an observed instrument ask `callback`."""
+
 
 class NoMetrics:
     """Stands for metrics that nobody asked for."""
@@ -36,6 +40,9 @@ class NoMetrics:
         """Does nothing."""
 
     def record(self, metric: Metric, value: float, labels: Labels = ()) -> None:
+        """Does nothing."""
+
+    def observe(self, metric: Metric, callback: Observed) -> None:
         """Does nothing."""
 
 

@@ -83,7 +83,6 @@ class LeaseKeeper:
             raise Unavailable("This process waits for the lease already.")
         self._engine_id = engine_id
         self._waiter = asyncio.get_running_loop().create_future()
-        self._locked = False
         self._changed.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._keep(), name="store-lease")
@@ -91,7 +90,8 @@ class LeaseKeeper:
         try:
             lease = await self._waiter
         except asyncio.CancelledError:
-            self._engine_id = None
+            if self.fence is None:
+                self._engine_id = None
             span.end(error_type="cancelled")
             raise
         span.set(T.ATTR_EPOCH, lease.epoch)
@@ -113,6 +113,7 @@ class LeaseKeeper:
                     await session.fetch(statement("message_notify"), CHANNEL)
             except DRIVER_ERRORS as error:
                 _log.warning("The lease ends with its connection: %s", describe(error))
+                session.terminate()
         self._locked = False
         self._changed.set()
 
@@ -178,10 +179,10 @@ class LeaseKeeper:
         while not session.closed:
             self._changed.clear()
             pause: float | None = None
-            if self._engine_id is not None and not self._locked:
+            asked = self._waiter is not None and not self._waiter.done()
+            if self._engine_id is not None and (asked or not self._locked):
                 async with self._busy:
-                    free = await session.fetch_value(statement("lease_try_lock"), LOCK_CLASS, self._partition)
-                    if free and self._engine_id is not None:
+                    if await self._lock(session) and self._engine_id is not None:
                         await self._take(session, self._engine_id)
                         tries = 0
                         continue
@@ -194,6 +195,13 @@ class LeaseKeeper:
             except TimeoutError:
                 continue
 
+    async def _lock(self, session: Session) -> bool:
+        # The lock counts how often its session took it: never twice.
+        if not self._locked:
+            free = await session.fetch_value(statement("lease_try_lock"), LOCK_CLASS, self._partition)
+            self._locked = bool(free)
+        return self._locked
+
     async def _take(self, session: Session, engine_id: EngineId) -> None:
         """The lock is ours: write the epoch, or find that nobody was there in between."""
         partition = self._partition
@@ -205,13 +213,15 @@ class LeaseKeeper:
         fence = self.fence
         if fence is not None and epoch != fence.epoch:
             await session.rollback()
-            await session.fetch(statement("lease_unlock"), LOCK_CLASS, partition)
             self.lose(fence)
             return
         await session.fetch(statement("lease_take"), partition, epoch, engine_id)
         mark = await session.fetch_value(statement("span_mark_read"), partition)
         await session.commit()
-        self._locked = True
+        if self._engine_id != engine_id:  # given up while this was under way
+            await session.fetch(statement("lease_unlock"), LOCK_CLASS, partition)
+            self._locked = False
+            return
         self.fence = Fence(partition, epoch, engine_id)
         _log.info("This engine owns the scheduling (epoch %d).", epoch)
         if self._waiter is not None and not self._waiter.done():

@@ -18,7 +18,9 @@ class StoreOptions:
     """Connections for reads at most."""
     connect_timeout: float = 5.0
     statement_timeout: float = 30.0
-    """The server ends a statement after it; the client gives a connection up a little later."""
+    """The server ends a statement after it."""
+    answer_grace: float = 5.0
+    """How much later than that a connection that does not answer is given up."""
     lock_timeout: float = 10.0
     idle_in_transaction_timeout: float = 15.0
     """A frozen owner's transaction is ended by the server after it: its locks must not hold up others."""

@@ -67,13 +67,18 @@ def attempt_row(write: TaskWrite, record: AttemptRecord) -> tuple[object, ...]:
 def note_rows(write: TaskWrite) -> Iterable[tuple[object, ...]]:
     """The columns of a write's notes."""
     for note in write.notes:
-        yield write.tenant_id, write.task_id, note.kind, note.attempt, note.at, note.message.encode()
+        yield write.tenant_id, write.task_id, note.kind, note.attempt, note.at, _utf8(note.message)
+
+
+def _utf8(text: str) -> bytes:
+    # Half a surrogate pair has no encoding; a log line is not refused for it.
+    return text.encode("utf-8", "replace")
 
 
 def log_row(line: LogLine) -> tuple[object, ...]:
     """The columns of a log line."""
     return (
-        line.tenant_id, line.task_id, line.attempt, line.created_at, line.level, line.message.encode(),
+        line.tenant_id, line.task_id, line.attempt, line.created_at, line.level, _utf8(line.message),
         line.metadata,
     )  # fmt: skip
 
@@ -86,8 +91,8 @@ def task_of(record: Record) -> StoredTask:
 
 
 def definition_bytes(definition: WorkflowDefinition) -> bytes:
-    """A definition as JSON text; equal definitions give equal bytes."""
-    return msgspec.json.encode(definition, order="deterministic")
+    """A definition as JSON text."""
+    return msgspec.json.encode(definition)
 
 
 def version_of(tenant_id: TenantId, record: Record) -> WorkflowVersion:

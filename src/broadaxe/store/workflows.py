@@ -1,8 +1,7 @@
 """Workflows and their immutable versions."""
 
-from hashlib import sha256
-
 from broadaxe.domain.ids import TenantId, VersionId, WorkflowId
+from broadaxe.domain.registration import checksum
 from broadaxe.domain.workflow import WorkflowDefinition, WorkflowVersion
 from broadaxe.store.connection import Database
 from broadaxe.store.rows import definition_bytes, version_of
@@ -19,7 +18,7 @@ class WorkflowStore:
     async def put_workflow(self, tenant_id: TenantId, definition: WorkflowDefinition) -> WorkflowVersion:
         """Stores a version, or returns the newest if its checksum is the same."""
         text = definition_bytes(definition)
-        checksum = sha256(text).digest()
+        fingerprint = bytes.fromhex(checksum(definition))
         now = self._db.clock.now()
         workflow_id, version_id = WorkflowId(self._db.ids.uuid7()), VersionId(self._db.ids.uuid7())
 
@@ -29,11 +28,18 @@ class WorkflowStore:
                 statement("workflow_upsert"), tenant_id, workflow_id, definition.name, now
             )
             newest = await session.fetch(statement("workflow_version_newest"), tenant_id, found)
-            if newest and newest[0]["checksum"] == checksum:
+            if newest and newest[0]["checksum"] == fingerprint:
                 return version_of(tenant_id, newest[0])
             ordinal = newest[0]["ordinal"] + 1 if newest else 1
             await session.fetch(
-                statement("workflow_version_add"), tenant_id, found, version_id, ordinal, checksum, text, now
+                statement("workflow_version_add"),
+                tenant_id,
+                found,
+                version_id,
+                ordinal,
+                fingerprint,
+                text,
+                now,
             )
             return WorkflowVersion(tenant_id, WorkflowId(found), version_id, definition, now)
 

@@ -131,6 +131,15 @@ class GroupCommitWriter:
         """Starts committing."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="store-writer")
+            self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.critical("The writer ended by a fault of its own.", exc_info=error)
+            self._task = None
+            self._queue.fail_all(lambda: Unavailable("The writer ended by a fault of its own."))
+            self._settle_idle()
+            self.start()
 
     async def drain(self) -> None:
         """Waits until everything submitted so far is answered."""
@@ -165,9 +174,13 @@ class GroupCommitWriter:
             try:
                 if batch:
                     await self._settle(batch)
-            except asyncio.CancelledError:
+            except BaseException:
+                if self._session is not None:
+                    self._session.terminate()  # with it, whatever its transaction did so far
                 for op in batch:
-                    op.fail(Unavailable("This engine is stopping."))
+                    if not op.future.done():
+                        self._queue.release(op)
+                        op.fail(Unavailable("The writer was cut off."))
                 raise
             self._settle_idle()
 
@@ -289,6 +302,11 @@ class GroupCommitWriter:
                 raise _Refused(error) from error
             _log.info("A group commit is tried again: %s", describe(error))
             raise _NotCommitted from error
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
+            # A value that could not even be turned into parameters is refused like one the database refuses.
+            if not await session.rollback(trace.parent):
+                self._session = None
+            raise _Refused(error) from error
         except asyncio.CancelledError:
             session.terminate()
             self._session = None

@@ -116,6 +116,24 @@ class MemoryLedger:
         """Leave messages."""
         return self._later(lambda: self.tables.messages.extend(messages))
 
+    def go_away(self) -> None:
+        """The database cannot be reached: reads are refused, writes wait."""
+        self.state.available = False
+        self.hold = True
+
+    def come_back(self) -> None:
+        """It can be reached again."""
+        self.state.available = True
+        self.release()
+        for listener in list(self.state.listeners):
+            listener(True)
+
+    async def _reach(self) -> None:
+        """A round trip to the database."""
+        await asyncio.sleep(0)
+        if not self.state.available:
+            raise Unavailable("the database cannot be reached")
+
     def release(self) -> None:
         """Commit what waits, and go on as usual."""
         self.hold = False
@@ -190,14 +208,14 @@ class MemoryLedger:
     async def get_task(self, tenant_id: TenantId, task_id: UUID) -> StoredTask | None:
         """One task."""
         self.reads += 1
-        await asyncio.sleep(0)
+        await self._reach()
         stored = self.tables.tasks.get(task_id)
         return stored if stored is not None and stored.facts.tenant_id == tenant_id else None
 
     async def get_tasks(self, tenant_id: TenantId, ids: Sequence[UUID]) -> list[StoredTask]:
         """Tasks by task id or run id."""
         self.reads += 1
-        await asyncio.sleep(0)
+        await self._reach()
         wanted = set(ids)
         return [
             stored
@@ -209,7 +227,7 @@ class MemoryLedger:
         self, tenant_id: TenantId, where: TaskFilter, limit: int
     ) -> list[tuple[TaskId, TaskState]]:
         """Newest first."""
-        await asyncio.sleep(0)
+        await self._reach()
         found = [
             (stored.facts.id, stored.status.state)
             for stored in self.tables.tasks.values()
@@ -220,7 +238,7 @@ class MemoryLedger:
     async def load_inputs(self, tenant_id: TenantId, ids: Sequence[UUID]) -> dict[UUID, bytes]:
         """Inputs by task id."""
         self.reads += 1
-        await asyncio.sleep(0)
+        await self._reach()
         return {
             task_id: self.tables.tasks[task_id].facts.input for task_id in ids if task_id in self.tables.tasks
         }
@@ -229,7 +247,7 @@ class MemoryLedger:
 
     async def put_workflow(self, tenant_id: TenantId, definition: WorkflowDefinition) -> WorkflowVersion:
         """A new version unless the newest is the same."""
-        await asyncio.sleep(0)
+        await self._reach()
         newest = self.tables.newest.get((tenant_id, definition.name))
         digest = checksum(definition)
         if newest is not None and self.tables.checksums[newest.version_id] == digest:
@@ -246,12 +264,12 @@ class MemoryLedger:
 
     async def latest_version(self, tenant_id: TenantId, name: str) -> WorkflowVersion | None:
         """The newest version."""
-        await asyncio.sleep(0)
+        await self._reach()
         return self.tables.newest.get((tenant_id, name))
 
     async def get_version(self, tenant_id: TenantId, version_id: VersionId) -> WorkflowVersion | None:
         """A version."""
-        await asyncio.sleep(0)
+        await self._reach()
         version = self.tables.versions.get(version_id)
         return version if version is not None and version.tenant_id == tenant_id else None
 
@@ -259,12 +277,12 @@ class MemoryLedger:
 
     async def add_worker(self, worker: WorkerRow) -> None:
         """Store a worker."""
-        await asyncio.sleep(0)
+        await self._reach()
         self.tables.workers[worker.id] = worker
 
     async def get_worker(self, tenant_id: TenantId, worker_id: WorkerId) -> WorkerRow | None:
         """A worker."""
-        await asyncio.sleep(0)
+        await self._reach()
         row = self.tables.workers.get(worker_id)
         return row if row is not None and row.tenant_id == tenant_id else None
 
@@ -272,7 +290,7 @@ class MemoryLedger:
         self, tenant_id: TenantId, worker_id: WorkerId, opened_at: datetime, listening: bool
     ) -> bool:
         """Compare and set by the time of opening."""
-        await asyncio.sleep(0)
+        await self._reach()
         row = self.tables.workers.get(worker_id)
         if row is None:
             return False
@@ -307,7 +325,7 @@ class MemoryLedger:
 
     async def record_heartbeats(self, beats: Sequence[tuple[TenantId, WorkerId, datetime]]) -> None:
         """Note them all."""
-        await asyncio.sleep(0)
+        await self._reach()
         for _, worker_id, at in beats:
             self.beats.append((_, worker_id, at))
             row = self.tables.workers.get(worker_id)
@@ -316,7 +334,7 @@ class MemoryLedger:
 
     async def load_workers(self, seen_since: datetime) -> list[WorkerRow]:
         """Recent ones, and those with tasks."""
-        await asyncio.sleep(0)
+        await self._reach()
         busy = {
             stored.status.worker_id
             for stored in self.tables.tasks.values()
@@ -380,7 +398,7 @@ class MemoryLedger:
 
     async def sweep(self, confirmed_until: datetime | None) -> list[Message]:
         """Take the messages."""
-        await asyncio.sleep(0)
+        await self._reach()
         error = self._fence()
         if error is not None:
             raise error

@@ -167,7 +167,10 @@ async def test_trigger_passes_payloads_byte_for_byte() -> None:
     site = Site()
     task = task_view(input=b'{"a" :1.0}')
     site.views.run = RunView(task, (task,), (), (), WorkflowDefinition("w", ()))
-    body = b'{"workflowName": "w", "input": {"a" :1.0,  "b":1e2}, "additionalMetadata": {"k": "v"}, "priority": 2}'
+    body = (
+        b'{"workflowName": "w", "input": {"a" :1.0,  "b":1e2}, '
+        b'"additionalMetadata": {"k": "v"}, "priority": 2}'
+    )
     async with site.client() as http:
         answer = await http.post(f"{RUNS}/trigger", content=body)
     ((_, trigger),) = site.commands.calls

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from broadaxe.domain.errors import FailedPrecondition, InvalidArgument, NotFound
 from broadaxe.domain.ids import TenantId, WorkerId
+from broadaxe.domain.naming import normalise_action
 from broadaxe.domain.workflow import LabelValue
 from broadaxe.engine.api import NewWorker, WorkerAction
 from broadaxe.engine.background import Background
@@ -12,6 +13,7 @@ from broadaxe.engine.context import EngineContext
 from broadaxe.engine.dispatch.dispatcher import Dispatcher
 from broadaxe.engine.dispatch.sessions import Session, Written
 from broadaxe.engine.gate import Gate
+from broadaxe.engine.held import HeldCalls
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.workers import Worker
@@ -30,6 +32,7 @@ class WorkerDesk:
         self,
         context: EngineContext,
         gate: Gate,
+        held: HeldCalls,
         memory: Memory,
         scheduler: Scheduler,
         dispatcher: Dispatcher,
@@ -41,6 +44,7 @@ class WorkerDesk:
         self._ids = context.ids
         self._options = context.options
         self._gate = gate
+        self._held = held
         self._memory = memory
         self._scheduler = scheduler
         self._dispatcher = dispatcher
@@ -61,7 +65,7 @@ class WorkerDesk:
             tenant_id=tenant_id,
             id=WorkerId(self._ids.uuid4()),
             name=new.name,
-            actions=tuple(dict.fromkeys(new.actions)),
+            actions=tuple(dict.fromkeys(map(_queue_key, new.actions))),
             slots=dict(new.slots),
             labels=dict(new.labels),
             runtime=dict(new.runtime),
@@ -77,15 +81,23 @@ class WorkerDesk:
     async def open_session(self, tenant_id: TenantId, worker_id: UUID) -> Session:
         """A worker listens. NotFound; Unavailable when draining."""
         await self._gate.wait()
-        worker = await self._find(tenant_id, worker_id)
+        worker = await self._held.run(lambda: self._find(tenant_id, worker_id))
         opened_at = self._clock.now()
         if worker.sessions and opened_at <= worker.sessions[-1].opened_at:
             # The newest wins by its time, so no two may be equal.
             opened_at = worker.sessions[-1].opened_at + _TICK
-        await self._ledger.set_session(tenant_id, worker.row.id, opened_at, True)
+        row_id = worker.row.id
+        await self._held.run(lambda: self._ledger.set_session(tenant_id, row_id, opened_at, True))
         await self._gate.wait()
         worker = await self._find(tenant_id, worker_id)
-        session = Session(self._ids.uuid4(), worker_id, opened_at, self._options.outbox_limit, self)
+        session = Session(
+            self._ids.uuid4(),
+            worker_id,
+            opened_at,
+            self._options.outbox_limit,
+            self._options.outbox_bytes,
+            self,
+        )
         now = self._clock.monotonic()
         worker.sessions.append(session)
         worker.had_session = True
@@ -189,3 +201,11 @@ class WorkerDesk:
 
     async def _record_close(self, worker: Worker, session: Session) -> None:
         await self._ledger.set_session(worker.row.tenant_id, worker.row.id, session.opened_at, False)
+
+
+def _queue_key(action: str) -> str:
+    """The action as registered workflows have it; one of another form can never be asked for, and is kept."""
+    try:
+        return normalise_action(action)
+    except InvalidArgument:
+        return action

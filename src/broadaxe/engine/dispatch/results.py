@@ -4,9 +4,11 @@ import asyncio
 from asyncio import Future
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
+from broadaxe.domain.errors import BroadaxeError
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.task import TaskFacts, TaskState, TaskStatus
 from broadaxe.engine.api import RunFinished, TaskResult
@@ -15,6 +17,7 @@ from broadaxe.engine.context import EngineContext
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.scheduler.live import LiveTask
 from broadaxe.engine.scheduler.memory import Memory
+from broadaxe.engine.scheduler.timers import Timers
 from broadaxe.engine.tracing import RunTraces, nanoseconds, run_context
 from broadaxe.store.ledger import StoredTask
 from broadaxe.telemetry.context import TraceContext
@@ -105,6 +108,7 @@ class RunResults:
         self,
         context: EngineContext,
         memory: Memory,
+        timers: Timers,
         catalog: Catalog,
         traces: RunTraces,
         background: Background,
@@ -112,6 +116,7 @@ class RunResults:
         self._ledger = context.ledger
         self._options = context.options
         self._memory = memory
+        self._timers = timers
         self._catalog = catalog
         self._traces = traces
         self._background = background
@@ -224,8 +229,19 @@ class RunResults:
     async def _look_up(self, tenant_id: TenantId) -> None:
         ids = list(self._asked.pop(tenant_id))
         for at in range(0, len(ids), _PAGE):
-            for stored in await self._ledger.get_tasks(tenant_id, ids[at : at + _PAGE]):
-                await self._found(stored)
+            try:
+                for stored in await self._ledger.get_tasks(tenant_id, ids[at : at + _PAGE]):
+                    await self._found(stored)
+            except BroadaxeError:
+                # Who waits goes on waiting: the rows are asked again when the database may be back.
+                rest = ids[at:]
+                self._timers.after(self._options.retry_write, partial(self._ask_again, tenant_id, rest))
+                return
+
+    def _ask_again(self, tenant_id: TenantId, ids: Sequence[UUID]) -> None:
+        waiting = [run_id for run_id in ids if (tenant_id, run_id) in self._waiting]
+        if waiting:
+            self._ask(tenant_id, waiting)
 
     async def _found(self, stored: StoredTask) -> None:
         if not stored.status.state.final:

@@ -44,12 +44,20 @@ class Session:
     """One open stream. Implements `engine.api.WorkerSession`."""
 
     def __init__(
-        self, id: UUID, worker_id: UUID, opened_at: datetime, limit: int, owner: SessionOwner
+        self,
+        id: UUID,
+        worker_id: UUID,
+        opened_at: datetime,
+        limit: int,
+        limit_bytes: int,
+        owner: SessionOwner,
     ) -> None:
         self.id = id
         self.worker_id = worker_id
         self.opened_at = opened_at
         self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
         self._owner = owner
         self._outbox: OrderedDict[Key, WorkerAction] = OrderedDict()
         self._handed: OrderedDict[Key, WorkerAction] = OrderedDict()
@@ -60,7 +68,7 @@ class Session:
     @property
     def has_room(self) -> bool:
         """Whether it takes another message."""
-        return self.open and len(self._outbox) < self._limit
+        return self.open and len(self._outbox) < self._limit and self._bytes < self._limit_bytes
 
     @property
     def waiting(self) -> int:
@@ -72,14 +80,19 @@ class Session:
         if not self.open or (action.kind is ActionKind.START and not self.has_room):
             return False
         self._outbox[(action.task_id, action.attempt, action.kind)] = action
-        if len(self._outbox) >= self._limit:
+        self._bytes += len(action.payload)
+        if not self.has_room:
             self._was_full = True
         self._wake()
         return True
 
     def withdraw(self, task_id: UUID, attempt: int) -> bool:
         """Take a START back; True if it never left."""
-        return self._outbox.pop((task_id, attempt, ActionKind.START), None) is not None
+        action = self._outbox.pop((task_id, attempt, ActionKind.START), None)
+        if action is None:
+            return False
+        self._bytes -= len(action.payload)
+        return True
 
     def end(self) -> None:
         """The engine ends it: the iteration stops, what the transport has may still be confirmed."""
@@ -97,9 +110,10 @@ class Session:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         key, action = self._outbox.popitem(last=False)
+        self._bytes -= len(action.payload)
         self._handed[key] = action
         self._owner.handed(self, action)
-        if self._was_full and len(self._outbox) * 2 <= self._limit:
+        if self._was_full and len(self._outbox) * 2 <= self._limit and self._bytes * 2 <= self._limit_bytes:
             self._was_full = False
             self._owner.room_made(self)
         return action

@@ -21,6 +21,7 @@ from broadaxe.domain.task import (
 from broadaxe.engine.api import EventKind, Origin, WorkerEvent
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.gate import Gate
+from broadaxe.engine.held import HeldCalls
 from broadaxe.engine.scheduler.live import LiveTask
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.writes import TaskWrites
@@ -36,11 +37,18 @@ class Reports:
     """Takes the reports of workers."""
 
     def __init__(
-        self, context: EngineContext, gate: Gate, memory: Memory, writes: TaskWrites, tally: Tally
+        self,
+        context: EngineContext,
+        gate: Gate,
+        held: HeldCalls,
+        memory: Memory,
+        writes: TaskWrites,
+        tally: Tally,
     ) -> None:
         self._ledger = context.ledger
         self._options = context.options
         self._gate = gate
+        self._held = held
         self._memory = memory
         self._writes = writes
         self._tally = tally
@@ -140,7 +148,7 @@ class Reports:
 
     async def _late(self, tenant_id: TenantId, task_id: UUID) -> None:
         """A report about a task that is not live: dropped if it ever was."""
-        stored = await self._ledger.get_task(tenant_id, task_id)
+        stored = await self._held.run(lambda: self._ledger.get_task(tenant_id, task_id))
         if stored is None:
             raise InvalidArgument(f"task {task_id} not found")
         self._tally.stale()

@@ -2,6 +2,7 @@
 
 import asyncio
 from asyncio import Future
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
@@ -146,10 +147,10 @@ class Triggers:
     def _require_room(
         self, tenant_id: TenantId, items: list[tuple[Trigger, StepPlan, Parent | None]]
     ) -> None:
-        action = items[0][1].step.action
-        queue = self._memory.queues.get((tenant_id, action))
-        if queue is not None and queue.size + queue.arriving + len(items) > self._options.queue_limit:
-            raise ResourceExhausted(f"queue {action} holds {queue.size} tasks; its limit is reached")
+        for action, count in Counter(plan.step.action for _, plan, _ in items).items():
+            queue = self._memory.queues.get((tenant_id, action))
+            if queue is not None and queue.size + queue.arriving + count > self._options.queue_limit:
+                raise ResourceExhausted(f"queue {action} holds {queue.size} tasks; its limit is reached")
 
     def _prepare(
         self, tenant_id: TenantId, trigger: Trigger, plan: StepPlan, parent: Parent | None, origin: Origin

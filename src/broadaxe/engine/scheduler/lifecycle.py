@@ -216,6 +216,8 @@ class Lifecycle:
         live.order = self._memory.next_order()
         if decision.record is not None:
             self._traces.attempt_ended(live.facts, live.plan, decision.record)
+            if isinstance(event, WorkerLost):
+                self._traces.reassigned(live.facts, live.plan, decision.record)
         reason = _REASONS.get(type(event).__name__)
         if reason is not None:
             self._tally.retried(live.facts.tenant_id, reason)

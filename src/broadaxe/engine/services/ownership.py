@@ -9,6 +9,7 @@ from typing import Protocol
 from broadaxe.domain.errors import BroadaxeError
 from broadaxe.domain.ids import TenantId, VersionId
 from broadaxe.domain.task import TaskState, WorkerLost
+from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
@@ -49,6 +50,7 @@ class Ownership:
         lifecycle: Lifecycle,
         liveness: Liveness,
         traces: RunTraces,
+        background: Background,
         owner: Owner,
     ) -> None:
         self._ledger = context.ledger
@@ -62,6 +64,7 @@ class Ownership:
         self._lifecycle = lifecycle
         self._liveness = liveness
         self._traces = traces
+        self._background = background
         self._owner = owner
         self._lost = Event()
         self._task: asyncio.Task[None] | None = None
@@ -140,7 +143,7 @@ class Ownership:
             self._lifecycle.writes.submit(live, WorkerLost(live.status.attempt, "Its worker is not known"))
         self._owner.gained()
         if lease.spans_confirmed_until is not None and self._tracer.enabled:
-            await self._tell_again(lease)
+            self._background.spawn(self._tell_again(lease), "telling spans again")
 
     async def _live(self, stored: StoredTask) -> LiveTask | None:
         plan = await self._plan(stored.facts.tenant_id, stored.facts.version_id)

@@ -30,7 +30,8 @@ STOP_TIMEOUT = 30.0
 """Seconds for a stop before it is made the hard way (the next start then replays the log)."""
 _WATCH_PERIOD = 1.0
 _LONGEST_PAUSE = 30.0
-_NOT_YET = (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
+_NOT_YET = (OSError, TimeoutError, asyncpg.OperatorInterventionError, asyncpg.ConnectionDoesNotExistError)
+"""Starting, recovering, going down, or not listening."""
 _log = logging.getLogger("broadaxe.store.embedded")
 
 
@@ -167,6 +168,8 @@ class EmbeddedPostgres:
             connection = await asyncpg.connect(self.dsn, timeout=10)
         except _NOT_YET:
             return False
+        except asyncpg.TooManyConnectionsError:
+            return True  # it does, and others were quicker
         await connection.close()
         return True
 
@@ -183,7 +186,7 @@ class EmbeddedPostgres:
             try:
                 await self._wait_for_residents()
                 await self._launch(programs)
-            except (EmbeddedPostgresError, OSError) as error:
+            except (EmbeddedPostgresError, OSError, asyncpg.PostgresError) as error:
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 _log.error("the embedded PostgreSQL does not start: %s", error)
 

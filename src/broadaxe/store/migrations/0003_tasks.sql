@@ -96,16 +96,17 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
 $$;
 
+-- In the order in which a group commit touches them, so that dropping them never waits in a circle.
 CREATE FUNCTION partitioned_tables() RETURNS TABLE (parent text, settings text)
 LANGUAGE sql IMMUTABLE AS $$
     -- A task is inserted once and updated twice within seconds. Half a page of room keeps those versions on
     -- its page, where the next update reclaims them: measured, fuller pages grow the table and the WAL.
     SELECT * FROM (VALUES
+        ('child_claim', 'fillfactor = 100'),
         ('task', 'fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_threshold = 2000, '
                  'autovacuum_vacuum_cost_delay = 0'),
         ('attempt', 'fillfactor = 100'),
         ('task_note', 'fillfactor = 100'),
-        ('child_claim', 'fillfactor = 100'),
         ('log_line', 'fillfactor = 100')
     ) AS t (parent, settings)
 $$;
@@ -144,15 +145,17 @@ LANGUAGE sql STABLE AS $$
     ORDER BY 1
 $$;
 
--- Drops one day of every family; when tasks of that day are not final yet, takes away the others instead.
--- Returns the names of the dropped tables (none) and the rows deleted.
-CREATE FUNCTION drop_partition_day(day date) RETURNS TABLE (dropped integer, emptied bigint)
-LANGUAGE plpgsql AS $$
+-- Drops one day of every family; when tasks of that day are not final yet, takes away others instead, at most
+-- `most` rows of each family a call. Returns how many tables were dropped and how many rows deleted.
+-- A drop locks the parents: it waits for that a second at most, since everybody else would wait behind it.
+CREATE FUNCTION drop_partition_day(day date, most integer) RETURNS TABLE (dropped integer, emptied bigint)
+LANGUAGE plpgsql SET lock_timeout = '1s' AS $$
 DECLARE
     family record;
     suffix text := to_char(day, '"_p"YYYYMMDD');
     live boolean;
     gone bigint;
+    stale text;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('broadaxe.partitions'));
     dropped := 0;
@@ -162,22 +165,24 @@ BEGIN
         RETURN;
     END IF;
     EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE state < 10)', 'task' || suffix) INTO live;
-    IF live THEN
-        EXECUTE format('DELETE FROM %I WHERE state >= 10', 'task' || suffix);
-        GET DIAGNOSTICS emptied = ROW_COUNT;
-        FOR family IN SELECT * FROM partitioned_tables() WHERE parent <> 'task' LOOP
-            EXECUTE format('DELETE FROM %I f WHERE NOT EXISTS (SELECT FROM %I t WHERE t.id = f.%I AND t.state < 10)',
-                family.parent || suffix, 'task' || suffix,
-                CASE family.parent WHEN 'child_claim' THEN 'parent_task_id' ELSE 'task_id' END);
+    FOR family IN SELECT * FROM partitioned_tables() LOOP
+        IF live THEN
+            IF family.parent = 'task' THEN
+                stale := format('SELECT ctid FROM %I WHERE state >= 10 LIMIT %s', 'task' || suffix, most);
+            ELSE
+                stale := format(
+                    'SELECT f.ctid FROM %I f WHERE NOT EXISTS (SELECT FROM %I t WHERE t.id = f.%I AND t.state < 10) '
+                    'LIMIT %s', family.parent || suffix, 'task' || suffix,
+                    CASE family.parent WHEN 'child_claim' THEN 'parent_task_id' ELSE 'task_id' END, most);
+            END IF;
+            EXECUTE format('DELETE FROM %I WHERE ctid = ANY (ARRAY(%s))', family.parent || suffix, stale);
             GET DIAGNOSTICS gone = ROW_COUNT;
             emptied := emptied + gone;
-        END LOOP;
-    ELSE
-        FOR family IN SELECT * FROM partitioned_tables() LOOP
+        ELSE
             EXECUTE format('DROP TABLE IF EXISTS %I', family.parent || suffix);
             dropped := dropped + 1;
-        END LOOP;
-    END IF;
+        END IF;
+    END LOOP;
     RETURN NEXT;
 END
 $$;

@@ -1,0 +1,136 @@
+"""Ownership: one engine at a time, fenced by an epoch."""
+
+import asyncio
+from datetime import timedelta
+
+import asyncpg
+import pytest
+from rows import TENANT, completed, engine, ids, new_task, now
+from store_server import Cuttable, MakeLedger
+
+from broadaxe.domain.task import TaskState
+from broadaxe.store.ledger import Fenced, Message, MessageKind
+from broadaxe.store.postgres_ledger import PostgresLedger
+from broadaxe.telemetry.context import TraceContext
+
+
+async def test_acquire_lease_second_engine_waits_for_release(dsn: str, make_ledger: MakeLedger) -> None:
+    first, second = await make_ledger(dsn), await make_ledger(dsn)
+    one, two = engine(), engine()
+    lease = await first.acquire_lease(one)
+    assert (lease.epoch, lease.previous_engine, lease.spans_confirmed_until) == (1, None, None)
+    waiting = asyncio.create_task(second.acquire_lease(two))
+    with pytest.raises(Fenced):
+        await second.create_tasks([new_task()], patience=1)
+    task = new_task()
+    await first.create_tasks([task], patience=1)
+    assert not waiting.done()
+    until = now()
+    await first.release_lease(until)
+    taken = await asyncio.wait_for(waiting, 5)
+    assert (taken.epoch, taken.previous_engine, taken.spans_confirmed_until) == (2, one, until)
+    with pytest.raises(Fenced):
+        await first.write_task(completed(task))
+    assert await second.create_tasks([new_task()], patience=1)
+
+
+async def test_acquire_lease_owner_dies_next_one_takes_over(dsn: str, make_ledger: MakeLedger) -> None:
+    first, second = await make_ledger(dsn), await make_ledger(dsn)
+    await first.acquire_lease(engine())
+    waiting = asyncio.create_task(second.acquire_lease(engine()))
+    await first.close()
+    assert (await asyncio.wait_for(waiting, 5)).epoch == 2
+
+
+async def test_acquire_lease_again_by_the_same_engine_keeps_epoch(dsn: str, make_ledger: MakeLedger) -> None:
+    ledger, other = await make_ledger(dsn), await make_ledger(dsn)
+    one = engine()
+    assert (await ledger.acquire_lease(one)).epoch == 1
+    assert (await ledger.acquire_lease(one)).epoch == 1
+    await ledger.release_lease(None)
+    assert (await ledger.acquire_lease(one)).epoch == 1
+    await ledger.release_lease(None)
+    assert (await asyncio.wait_for(other.acquire_lease(engine()), 5)).epoch == 2
+
+
+async def test_acquire_lease_cancelled_leaves_it_to_others(dsn: str, make_ledger: MakeLedger) -> None:
+    first, second, third = [await make_ledger(dsn) for _ in range(3)]
+    await first.acquire_lease(engine())
+    waiting = asyncio.create_task(second.acquire_lease(engine()))
+    await asyncio.wait([waiting], timeout=0.2)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await first.release_lease(None)
+    assert (await asyncio.wait_for(third.acquire_lease(engine()), 5)).epoch == 2
+    assert second.epoch is None
+
+
+async def test_group_commit_epoch_moved_on_refuses_everything(ledger: PostgresLedger, dsn: str) -> None:
+    task = new_task(state=TaskState.ASSIGNED)
+    await ledger.create_tasks([task], patience=1)
+    lost: list[bool] = []
+    ledger.on_fenced(lambda: lost.append(True))
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("UPDATE lease SET epoch = epoch + 1, engine_id = $1", ids.uuid7())
+    await connection.close()
+    answers = await asyncio.gather(
+        ledger.write_task(completed(task)),
+        ledger.create_tasks([new_task()], patience=1),
+        return_exceptions=True,
+    )
+    assert [type(answer) for answer in answers] == [Fenced, Fenced]
+    assert lost == [True]
+    with pytest.raises(Fenced):
+        await ledger.sweep(None)
+    stored = await ledger.get_task(TENANT, task.facts.id)
+    assert stored is not None
+    assert stored.status.state is TaskState.ASSIGNED
+
+
+async def test_database_lost_and_taken_over_held_operations_are_fenced(
+    cuttable: Cuttable, make_ledger: MakeLedger
+) -> None:
+    cuttable.proxy.refusing = True
+    cuttable.proxy.drop_all()
+    held = cuttable.ledger.create_tasks([new_task()], patience=None)
+    second = await make_ledger(cuttable.direct)
+    assert (await asyncio.wait_for(second.acquire_lease(engine()), 10)).epoch == 2
+    cuttable.proxy.refusing = False
+    with pytest.raises(Fenced):
+        await asyncio.wait_for(held, 10)
+    assert [page async for page in second.load_live_tasks()] == []
+
+
+async def test_lease_connection_cut_regained_with_the_same_epoch(cuttable: Cuttable) -> None:
+    woken = asyncio.Event()
+    cuttable.ledger.on_wake(woken.set)
+    cuttable.proxy.drop_all()
+    await asyncio.wait_for(
+        woken.wait(), 10
+    )  # it listens again, and says so since it may have missed something
+    assert await cuttable.ledger.create_tasks([new_task()], patience=None)
+    assert cuttable.ledger.epoch == 1
+
+
+async def test_post_wakes_the_owner_and_sweep_takes_each_once(dsn: str, make_ledger: MakeLedger) -> None:
+    owner, other = await make_ledger(dsn), await make_ledger(dsn)
+    await owner.acquire_lease(engine())
+    woken = asyncio.Event()
+    owner.on_wake(woken.set)
+    trace = TraceContext(b"t" * 16, b"s" * 8, True)
+    sent = [Message(TENANT, MessageKind.CANCEL, b"{}", trace), Message(TENANT, MessageKind.REPLAY, b"{}")]
+    await other.post(sent)
+    await asyncio.wait_for(woken.wait(), 5)
+    assert await owner.sweep(None) == sent
+    assert await owner.sweep(None) == []
+    with pytest.raises(Fenced):
+        await other.sweep(None)
+
+
+async def test_sweep_notes_confirmed_spans(dsn: str, make_ledger: MakeLedger) -> None:
+    first, second = await make_ledger(dsn), await make_ledger(dsn)
+    await first.acquire_lease(engine())
+    at = now() - timedelta(seconds=5)
+    await first.sweep(at)
+    await first.release_lease(None)
+    assert (await second.acquire_lease(engine())).spans_confirmed_until == at

@@ -1,0 +1,248 @@
+"""The spans of runs: one tree, ids that follow from rows, nothing twice, nothing orphaned."""
+
+import json
+from uuid import UUID
+
+import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
+
+from broadaxe.domain.task import TaskState
+from broadaxe.engine.api import EventKind, Origin, Trigger, WorkerEvent
+from broadaxe.telemetry.context import (
+    TraceContext,
+    attempt_span_id,
+    format_traceparent,
+    queue_span_id,
+    run_span_id,
+    run_trace_id,
+)
+
+from .harness import TENANT, Bench, make_bench
+from .test_sessions import crash_and_take_over
+
+CALLER = TraceContext(b"\x11" * 16, b"\x22" * 8, True)
+
+
+def spans_of(bench: Bench, trace_id: bytes) -> list[Span]:
+    spans = ScopeSpans.FromString(b"".join(bench.spans)).spans
+    return [span for span in spans if span.trace_id == trace_id]
+
+
+def named(spans: list[Span], name: str) -> list[Span]:
+    return [span for span in spans if span.name == f"hatchet.run/{name}"]
+
+
+def attributes(span: Span) -> dict[str, object]:
+    return {pair.key: getattr(pair.value, str(pair.value.WhichOneof("value"))) for pair in span.attributes}
+
+
+def assert_whole(spans: list[Span], outside: bytes = b"") -> None:
+    ids = [span.span_id for span in spans]
+    assert len(ids) == len(set(ids)), "a span id was used twice"
+    orphans = [span.name for span in spans if span.parent_span_id not in (*ids, outside)]
+    assert orphans == []
+    assert all(span.start_time_unix_nano <= span.end_time_unix_nano for span in spans)
+
+
+async def test_run_is_one_tree_under_its_callers_span() -> None:
+    bench = await make_bench(ratio=1.0)
+    await bench.register()
+    worker = await bench.worker()
+    origin = Origin(caller=CALLER)
+    run = await bench.engine.trigger(TENANT, Trigger("flow", b"{}"), origin)
+    await bench.settle()
+    assert origin.parent == TraceContext(CALLER.trace_id, run_span_id(run), True)
+    bench.clock.advance(0.5)
+    report = Origin()
+    await bench.engine.worker_event(TENANT, WorkerEvent(EventKind.COMPLETED, run, 0, b"1"), report)
+    assert report.parent == TraceContext(CALLER.trace_id, attempt_span_id(run, 0), True)
+    subscription = bench.engine.subscribe_runs(TENANT, Origin())
+    subscription.add(run)
+    await anext(aiter(subscription))
+    spans = spans_of(bench, CALLER.trace_id)
+    assert_whole(spans, CALLER.span_id)
+    assert sorted(span.name.removeprefix("hatchet.run/") for span in spans) == [
+        "assign",
+        "attempt",
+        "deliver-result",
+        "queue-wait",
+        "run",
+        "send",
+    ]
+    [root] = named(spans, "run")
+    assert (root.span_id, root.parent_span_id) == (run_span_id(run), CALLER.span_id)
+    [attempt] = named(spans, "attempt")
+    assert (attempt.span_id, attempt.parent_span_id) == (attempt_span_id(run, 0), run_span_id(run))
+    assert attempt.end_time_unix_nano - attempt.start_time_unix_nano == 500_000_000
+    assert attributes(attempt)["hatchet.run/outcome"] == "completed"
+    [send] = named(spans, "send")
+    assert (send.kind, send.parent_span_id) == (Span.SPAN_KIND_PRODUCER, attempt.span_id)
+    assert named(spans, "queue-wait")[0].span_id == queue_span_id(run, 0)
+    # The worker hangs its spans under the attempt; what is stored is the caller's affair.
+    sent = json.loads(worker.starts[0].metadata or b"{}")["traceparent"]
+    assert sent == format_traceparent(TraceContext(CALLER.trace_id, attempt_span_id(run, 0), True))
+    await bench.close()
+
+
+async def test_run_with_a_retry_links_its_attempts_and_tells_the_failure() -> None:
+    bench = await make_bench(ratio=1.0)
+    await bench.register(step={"retries": 1})
+    await bench.worker()
+    run = await bench.trigger()
+    await bench.report(EventKind.FAILED, run, b"boom\nsecret", attempt=0)
+    await bench.report(EventKind.FAILED, run, b"again", attempt=1)
+    spans = spans_of(bench, run_trace_id(run))
+    assert_whole(spans)
+    first, second = named(spans, "attempt")
+    assert second.links[0].span_id == first.span_id
+    assert first.status.message == "boom"
+    assert attributes(first)["hatchet.run/retry.reason"] == "failure"
+    [root] = named(spans, "run")
+    assert root.parent_span_id == b""
+    assert root.status.message == "again"
+    assert len(named(spans, "queue-wait")) == 2
+    await bench.close()
+
+
+async def test_run_cancelled_while_it_runs_tells_the_cancel_that_was_sent() -> None:
+    bench = await make_bench(ratio=1.0)
+    await bench.register()
+    await bench.worker()
+    run = await bench.trigger()
+    await bench.engine.cancel(TENANT, [run], None, Origin())
+    await bench.settle()
+    spans = spans_of(bench, run_trace_id(run))
+    assert_whole(spans)
+    [cancel] = named(spans, "send-cancel")
+    assert cancel.parent_span_id == attempt_span_id(run, 0)
+    assert attributes(named(spans, "run")[0])["hatchet.run/outcome"] == "cancelled"
+    await bench.close()
+
+
+async def test_run_that_never_found_a_worker_has_a_wait_and_no_attempt() -> None:
+    bench = await make_bench(ratio=1.0)
+    await bench.register(step={"schedule_timeout": 2.0})
+    run = await bench.trigger()
+    await bench.advance(3)
+    spans = spans_of(bench, run_trace_id(run))
+    assert_whole(spans)
+    assert sorted(span.name for span in spans) == ["hatchet.run/queue-wait", "hatchet.run/run"]
+    await bench.close()
+
+
+async def test_run_replayed_adds_attempts_and_no_second_root() -> None:
+    bench = await make_bench(ratio=1.0)
+    await bench.register()
+    await bench.worker()
+    run = await bench.trigger()
+    await bench.report(EventKind.COMPLETED, run, b"1", attempt=0)
+    await bench.engine.replay(TENANT, [run], None, Origin())
+    await bench.settle()
+    await bench.report(EventKind.COMPLETED, run, b"2", attempt=1)
+    spans = spans_of(bench, run_trace_id(run))
+    assert_whole(spans)
+    assert len(named(spans, "run")) == 1
+    assert len(named(spans, "attempt")) == 2
+    await bench.close()
+
+
+async def test_child_hangs_under_the_attempt_that_spawned_it() -> None:
+    bench = await make_bench(ratio=1.0)
+    await bench.register()
+    await bench.register(name="child", step={"action": "child:step"})
+    await bench.worker(actions=("flow:step", "child:step"))
+    parent = await bench.trigger()
+    run = await bench.trigger(workflow="child", parent_task_id=parent, child_index=0)
+    await bench.report(EventKind.COMPLETED, run, b"1", attempt=0)
+    await bench.report(EventKind.COMPLETED, parent, b"1", attempt=0)
+    spans = spans_of(bench, run_trace_id(parent))
+    assert_whole(spans)
+    [child] = [span for span in named(spans, "run") if span.span_id == run_span_id(run)]
+    assert child.parent_span_id == attempt_span_id(parent, 0)
+    assert attributes(child)["hatchet.run/trigger.kind"] == "child"
+    await bench.close()
+
+
+@pytest.mark.parametrize("refused_by", ["ratio", "caller"])
+async def test_run_that_is_not_sampled_leaves_no_span_and_the_callers_bytes(refused_by: str) -> None:
+    bench = await make_bench(ratio=0.0 if refused_by == "ratio" else 1.0)
+    await bench.register()
+    worker = await bench.worker()
+    own = CALLER._replace(sampled=refused_by == "ratio")
+    metadata = json.dumps({"traceparent": format_traceparent(own)}).encode()
+    origin = Origin()
+    run = await bench.engine.trigger(TENANT, Trigger("flow", b"{}", metadata), origin)
+    await bench.settle()
+    await bench.report(EventKind.COMPLETED, run, b"1", attempt=0)
+    assert spans_of(bench, CALLER.trace_id) == []
+    assert worker.starts[0].metadata == metadata
+    assert origin.parent is None
+    await bench.close()
+
+
+async def test_run_without_a_caller_gives_workers_the_deterministic_traceparent_when_off() -> None:
+    bench = await make_bench()
+    await bench.register()
+    worker = await bench.worker()
+    run = await bench.trigger()
+    sent = json.loads(worker.starts[0].metadata or b"{}")["traceparent"]
+    assert sent == f"00-{run_trace_id(run).hex()}-{run_span_id(run).hex()}-01"
+    await bench.close()
+
+
+async def test_propagation_switched_off_leaves_the_stored_traceparent() -> None:
+    bench = await make_bench(ratio=1.0, propagate=False)
+    await bench.register()
+    worker = await bench.worker()
+    run = await bench.trigger()
+    assert worker.starts[0].metadata == bench.row(run).facts.metadata
+    await bench.close()
+
+
+async def test_take_over_tells_the_spans_again_that_the_dead_process_may_have_kept() -> None:
+    first = await make_bench(ratio=1.0)
+    await first.register()
+    await first.worker()
+    run = await first.trigger()
+    first.tables.confirmed_until = first.clock.now()
+    await first.report(EventKind.COMPLETED, run, b"1", attempt=0)
+    first.ledger.crash()
+    await first.engine.timers_service.stop()
+    second = await make_bench(first.tables, first.clock, ratio=1.0, seed=3)
+    await second.settle()
+    spans = spans_of(second, run_trace_id(run))
+    assert {span.name.removeprefix("hatchet.run/") for span in spans} == {"run", "attempt", "queue-wait"}
+    assert {span.span_id for span in spans} == {
+        run_span_id(run),
+        attempt_span_id(run, 0),
+        queue_span_id(run, 0),
+    }
+    assert all(attributes(span)["hatchet.run/replayed"] for span in spans)
+    recovered = named(list(ScopeSpans.FromString(b"".join(second.spans)).spans), "recover")
+    assert len(recovered) == 1
+    await second.close()
+
+
+async def test_run_reassigned_after_a_crash_is_one_tree() -> None:
+    first = await make_bench(ratio=1.0)
+    await first.register()
+    worker = await first.worker()
+    run = await first.trigger()
+    second = await crash_and_take_over(first, ratio=1.0)
+    again = await second.listen(worker.id)
+    await second.advance(3)
+    assert [action.attempt for action in again.starts] == [1]
+    await second.report(EventKind.COMPLETED, run, b"1", attempt=1)
+    assert second.state(run) is TaskState.COMPLETED
+    second.spans[:0] = first.spans
+    spans = spans_of(second, run_trace_id(run))
+    assert_whole(spans)
+    lost, good = named(spans, "attempt")
+    assert attributes(lost)["hatchet.run/outcome"] == "reassigned"
+    assert good.links[0].span_id == lost.span_id
+    assert len(named(spans, "reassign")) == 1
+    await second.close()
+
+
+def test_span_ids_differ_between_runs() -> None:
+    assert run_span_id(UUID(int=1)) != run_span_id(UUID(int=2))

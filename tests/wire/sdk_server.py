@@ -1,0 +1,113 @@
+"""A server under test and the official Python SDK's client for it."""
+
+import os
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hatchet_sdk import ClientConfig, Hatchet
+from hatchet_sdk.config import ClientTLSConfig
+
+from broadaxe.testkit.conditions import until
+from broadaxe.testkit.process import ChildProcess
+
+HERE = Path(__file__).resolve().parent
+
+
+class Served:
+    """`broadaxe dev` on a database of its own. It keeps its ports and token over restarts."""
+
+    def __init__(self, folder: Path, database: str, env: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.env = {"DATABASE_URL": database, **(env or {})}
+        self.process: ChildProcess | None = None
+        self.client_env: dict[str, str] = {}
+
+    async def start(self, timeout: float = 30.0) -> None:
+        """Start and wait until it is ready."""
+        command = ("dev", "--data-dir", self.folder)
+        ports = () if self.client_env else ("--grpc-port", "0", "--port", "0", "--health-port", "0")
+        self.process = await ChildProcess.broadaxe(*command, *ports, env=self.env, name="server")
+        await self.process.wait_line(r"^ready ", timeout)
+        for line in (self.folder / "client.env").read_text().splitlines():
+            name, sep, value = line.removeprefix("export ").partition("=")
+            if sep and not line.startswith("#"):
+                self.client_env[name] = value
+
+    async def stop(self, timeout: float = 20.0) -> int:
+        """SIGTERM; the exit code."""
+        assert self.process is not None
+        return await self.process.stop(timeout)
+
+    async def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        assert self.process is not None
+        self.process.kill()
+        await self.process.wait()
+
+    @property
+    def token(self) -> str:
+        """The API token that `dev` made."""
+        return self.client_env["HATCHET_CLIENT_TOKEN"]
+
+    def client(self, **changes: Any) -> Hatchet:
+        """An SDK client; `changes` are fields of its configuration."""
+        settings: dict[str, Any] = {
+            "token": self.token,
+            "host_port": self.client_env["HATCHET_CLIENT_HOST_PORT"],
+            "server_url": self.client_env["HATCHET_CLIENT_SERVER_URL"],
+            "tls_config": ClientTLSConfig(strategy="none"),
+            **changes,
+        }
+        return Hatchet(config=ClientConfig(**settings))
+
+    async def worker(
+        self, *workflows: str, gates: Path, name: str = "", slots: int = 100, labels: tuple[str, ...] = ()
+    ) -> "Worker":
+        """Start a worker process; its name is unique unless given."""
+        name = name or f"worker-{uuid.uuid4().hex[:8]}"
+        options = ["--slots", str(slots), *(f"--label={label}" for label in labels)]
+        process = await ChildProcess.start(
+            sys.executable,
+            HERE / "sdk_worker.py",
+            name,
+            *options,
+            *workflows,
+            env={**self.client_env, "GATES": str(gates), "PYTHONUNBUFFERED": "1", "PYTHONPATH": _path()},
+            name=name,
+        )
+        return Worker(process, name, self)
+
+
+class Worker:
+    """A worker process."""
+
+    def __init__(self, process: ChildProcess, name: str, served: Served) -> None:
+        self.process = process
+        self.name = name
+        self._served = served
+
+    async def ready(self, timeout: float = 30.0) -> str:
+        """Wait until the server lists it as active; its id."""
+        client = self._served.client()
+
+        async def listed() -> str | None:
+            rows = (await client.workers.aio_list()).rows or []
+            found = [row for row in rows if row.name == self.name and row.status == "ACTIVE"]
+            return found[0].metadata.id if found else None
+
+        return await until(listed, f"{self.name} is active", timeout, period=0.1)
+
+    def kill(self) -> None:
+        """SIGKILL to all its processes: the SDK's worker has a child that would go on with the heartbeats."""
+        os.killpg(self.process.pid, 9)
+
+    async def stop(self) -> int:
+        """SIGTERM, as an operator would; SIGKILL after a while."""
+        return await self.process.stop()
+
+
+def _path() -> str:
+    return os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH", ""))))
