@@ -150,7 +150,9 @@ async def test_sdk_worker_killed_its_tasks_run_elsewhere_and_end(
         async with await start("second"):
             await cluster.until_settled(40)
             for line in noted():
-                client.history.starts.append((UUID(str(line["task"])), int(str(line["attempt"])), str(line["worker"])))
+                client.history.starts.append(
+                    (UUID(str(line["task"])), int(str(line["attempt"])), str(line["worker"]))
+                )
             await verify(cluster.dsn, client.history)
     rows = await cluster.fetch("SELECT attempt, state FROM task")
     assert [tuple(row) for row in rows] == [(1, 10)] * 5
