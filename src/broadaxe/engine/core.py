@@ -42,6 +42,8 @@ from broadaxe.store.ledger import Ledger
 from broadaxe.telemetry.tracer import Tracer
 
 _LOG = logging.getLogger(__name__)
+_LEAST_WAIT = 0.5
+"""Seconds that a step of a stop has even when the ones before it took all the time."""
 
 
 class EngineCore:
@@ -60,6 +62,7 @@ class EngineCore:
         context = EngineContext(ledger, clock, ids, tracer, meter, options)
         self._clock = clock
         self._drain_wait = options.drain_wait
+        self._stop_by: float | None = None
         self.timers = Timers(clock)
         self.memory = Memory()
         self._gate = Gate(self.timers, options.hold)
@@ -102,7 +105,14 @@ class EngineCore:
         )
         self._registration = Registration(context, self._gate, self._catalog)
         self._triggers = Triggers(
-            context, self._gate, self.memory, self._catalog, self._scheduler, self._lifecycle, self._tally
+            context,
+            self._gate,
+            self.memory,
+            self._catalog,
+            self._scheduler,
+            self._lifecycle,
+            self._traces,
+            self._tally,
         )
         self._reports = Reports(context, self._gate, self._held, self.memory, writes, self._tally)
         self.ownership = Ownership(
@@ -181,9 +191,15 @@ class EngineCore:
         await self._background.settle()
 
     async def _within_drain(self, work: Coroutine[None, None, None]) -> None:
-        """Without a database some of it never ends: what is not committed by then never was acknowledged."""
+        """Without a database some of it never ends: what is not committed by then never was acknowledged.
+
+        All steps of a stop share one deadline, or the operator's patience would be asked for once a step.
+        """
+        now = self._clock.monotonic()
+        if self._stop_by is None:
+            self._stop_by = now + self._drain_wait
         try:
-            async with asyncio.timeout(self._drain_wait):
+            async with asyncio.timeout(max(_LEAST_WAIT, self._stop_by - now)):
                 await work
         except TimeoutError:
             _LOG.warning("the engine stops with work in flight: the database did not answer in time")
