@@ -164,7 +164,9 @@ async def test_lease_connection_cut_is_taken_up_again_with_the_same_epoch(stage:
     epoch = await cluster.value("SELECT epoch FROM lease")
     holders = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1650554981 AND granted"
     await cluster.until_value(holders, 1)
-    holder = await cluster.value("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = 1650554981")
+    holder = await cluster.value(
+        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = 1650554981"
+    )
     assert await terminate(cluster, "lease") == 1
     await cluster.until_value(
         "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1650554981 AND granted"

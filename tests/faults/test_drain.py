@@ -137,7 +137,9 @@ async def test_second_engine_is_live_but_not_ready_until_it_owns_the_scheduling(
 
 
 @pytest.mark.slow
-async def test_rolling_change_under_load_loses_nothing_and_goes_back(cluster: Cluster, tmp_path: Path) -> None:
+async def test_rolling_change_under_load_loses_nothing_and_goes_back(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     old = await cluster.start("engine")
     async with storm(cluster, tmp_path, seed=7) as load:
         await load.start_workers(2)
@@ -166,4 +168,3 @@ async def test_rolling_change_under_load_loses_nothing_and_goes_back(cluster: Cl
         again = await cluster.value("SELECT count(*) FROM attempt WHERE outcome <> 1")
         print(f"{verdict}, {load.refusals} refused triggers, {again} attempts given up")
         assert again == 0
-

@@ -201,9 +201,10 @@ async def test_restart_with_a_full_queue_sends_the_first_task_within_three_secon
         ready = clock.monotonic()
         await worker.wait(lambda: len(worker.got) > first, "a task after the restart")
         sent = worker.got[first].at
-        print(f"ready {ready - began:.2f} s after the kill, first waiting task {sent - ready:.2f} s after that")
+        print(
+            f"ready {ready - began:.2f} s after the kill, first waiting task {sent - ready:.2f} s after that"
+        )
         assert sent - ready <= 3.0
         await asyncio.gather(*waiting)
         await stage.settle()
     assert {task for task, _, _ in stage.history.starts} == set(runs)
-
