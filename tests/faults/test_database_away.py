@@ -15,7 +15,7 @@ from broadaxe.testkit.conditions import until
 from broadaxe.testkit.invariants import History, verify
 from broadaxe.testkit.process import ChildProcess
 from broadaxe.testkit.proxy import FaultProxy
-from tests.faults.cluster import Cluster, running, socket_of, through
+from tests.faults.cluster import Cluster, running, through
 from tests.faults.conftest import NewCluster
 from tests.faults.wire import COMPLETED, Client, Code, RawWorker, Refused
 

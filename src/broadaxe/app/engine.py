@@ -34,7 +34,8 @@ LEAST_CALL_TIME = 1.0
 class EnginePart:
     """Waits for the lease, then opens the gRPC port: until then another process serves."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, *, share_port: bool) -> None:
+        """`share_port`: the next process of a rolling change may listen on the same gRPC port."""
         settings = shared.settings
         self._shared = shared
         self.core = EngineCore(
@@ -70,6 +71,7 @@ class EnginePart:
                 max_message_size=settings.grpc.max_msg_size,
                 stream_window=settings.grpc.static_stream_window_size,
                 reflection=settings.grpc.reflection_enabled,
+                reuse_port=share_port,
             ),
         )
         self._health = Health(shared.version)

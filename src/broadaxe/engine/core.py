@@ -105,7 +105,14 @@ class EngineCore:
         )
         self._registration = Registration(context, self._gate, self._catalog)
         self._triggers = Triggers(
-            context, self._gate, self.memory, self._catalog, self._scheduler, self._lifecycle, self._tally
+            context,
+            self._gate,
+            self.memory,
+            self._catalog,
+            self._scheduler,
+            self._lifecycle,
+            self._traces,
+            self._tally,
         )
         self._reports = Reports(context, self._gate, self._held, self.memory, writes, self._tally)
         self.ownership = Ownership(

@@ -9,6 +9,7 @@ from broadaxe.store.failures import DRIVER_ERRORS
 from broadaxe.store.instruments import Instruments, Parent
 from broadaxe.store.statements import Statement
 from broadaxe.telemetry import names as T
+from broadaxe.telemetry.tracer import NOOP
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -79,9 +80,9 @@ class Session:
 
         await self._instruments.run(statement, call, _no_rows, parent, 0)
 
-    async def begin(self, parent: Parent = None) -> None:
-        """Opens a transaction."""
-        await self._simple(_BEGIN, parent)
+    async def begin(self) -> None:
+        """Opens a transaction. It has no span of its own: its time is inside the span of whoever opens it."""
+        await self._simple(_BEGIN, NOOP)
 
     async def commit(self, parent: Parent = None) -> None:
         """Commits; when it raises because the connection broke, the outcome is unknown."""

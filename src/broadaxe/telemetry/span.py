@@ -40,8 +40,6 @@ class Span:
         "trace_id",
     )
 
-    recording: Final = True
-
     def __init__(
         self,
         name: SpanName,
@@ -65,6 +63,11 @@ class Span:
         self._extra = b""
         self._links = 0
         self._events = 0
+
+    @property
+    def recording(self) -> bool:
+        """Whether it is open: what is set now is kept."""
+        return self._sink is not None
 
     @property
     def context(self) -> TraceContext:

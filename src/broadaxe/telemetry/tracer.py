@@ -32,8 +32,13 @@ _current: ContextVar[AnySpan] = ContextVar("broadaxe_span", default=NOOP)
 
 
 def current_span() -> AnySpan:
-    """The span that work of this task belongs to; `NOOP` when there is none."""
-    return _current.get()
+    """The span that work of this task belongs to; `NOOP` when there is none.
+
+    One that has ended is none: timers and tasks keep the context they were made in, and what they do later is
+    no part of it.
+    """
+    span = _current.get()
+    return span if span.recording else NOOP
 
 
 class Tracer:
@@ -183,6 +188,10 @@ class Tracer:
             check_pair(name.name, name.attributes, attr, value)
         for link in links:
             check_link(name.name, name.attributes, link, ())
+
+    def enter(self, span: AnySpan) -> None:
+        """Makes a span the current one of this task for as long as it is open."""
+        _current.set(span)
 
     def use(self, span: AnySpan) -> "Use":
         """Makes a span the current one of this task for a `with` block; it does not end it."""

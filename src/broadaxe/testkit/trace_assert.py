@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from rich.console import Console
 
 from broadaxe.telemetry.receiver import ReceivedSpan
-from broadaxe.telemetry.render import group_by_trace, render_trace
+from broadaxe.telemetry.render import render_trace
+from broadaxe.telemetry.trace_tree import group_by_trace
 
 SpanKey = tuple[str, str]
 """Trace id and span id."""
