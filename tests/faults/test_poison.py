@@ -1,4 +1,4 @@
-"""What no client should send: each gets a typed answer, and its neighbours in the same commit notice nothing."""
+"""What no client should send gets a typed answer, and its neighbours in the same commit notice nothing."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Workers that are killed, silent or late: their tasks go elsewhere, once, and what they say later is refused."""
+"""Workers that are killed, silent or late: their tasks go elsewhere once, what they say later is refused."""
 
 import asyncio
 import json
@@ -109,17 +109,11 @@ async def test_session_that_dies_with_unsent_messages_sends_them_on_the_next(
     # The same worker comes back over another connection, as an SDK would.
     again = RawWorker(client, "back", reader.id)
     again.auto = again.complete
-    for got in reader.got:
-        asyncio.ensure_future(reader_completes(client, reader.id, got))
     async with again:
+        await asyncio.gather(*(again.complete(got) for got in reader.got))
         await cluster.until_settled(60)
     assert {task for task, _, _ in client.history.starts} == set(runs)
     await verify(cluster.dsn, client.history)
-
-
-async def reader_completes(client: Client, worker_id: str, got: object) -> None:
-    worker = RawWorker(client, "reader", worker_id)
-    await worker.complete(got)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
@@ -147,7 +141,7 @@ async def test_sdk_worker_killed_its_tasks_run_elsewhere_and_end(
         await cluster.until_value(listening, 1, 30.0)
         runs = await client.trigger_many(WORKFLOW, 5, seconds=2.0)
         await until(lambda: len(noted()) == 5, "five tasks under way", 20.0)
-        first.kill()
+        first.kill_group()
         await first.wait()
         async with await start("second"):
             await cluster.until_settled(40)
