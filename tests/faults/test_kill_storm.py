@@ -74,12 +74,8 @@ async def check_everything(cluster: Cluster, storm: Storm, tasks: int) -> str:
     rows = {row[0]: STATUS[row[1]] for row in await cluster.fetch("SELECT run_id, state FROM task")}
     assert await cluster.listed() == rows, "I9: the REST list differs from the rows"
     metrics = await cluster.metrics()
-    in_use = {
-        name: value
-        for name, value in metrics.items()
-        if name.startswith("hatchet_worker_slots") and "used" in name
-    }
-    assert not any(in_use.values()), f"I4: slots in use when nothing runs: {in_use}"
+    used = [value for name, value in metrics.items() if name.startswith("hatchet_tenant_used_worker_slots{")]
+    assert used == [0.0], f"I4: slots in use when nothing runs: {used}"
     return (
         f"{tasks} acknowledged of {verdict.tasks} created, {verdict.by_state}, {verdict.attempts} attempts, "
         f"{len(storm.history.cancelled)} cancels, {storm.refusals} refused triggers, epoch {verdict.epochs}"

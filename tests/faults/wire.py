@@ -32,7 +32,7 @@ _OPTIONS = (
 _clock = SystemClock()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Refused(Exception):
     """What a call was answered with instead."""
 
