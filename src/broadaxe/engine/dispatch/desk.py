@@ -202,6 +202,8 @@ class WorkerDesk:
         worker = self._memory.workers.get(session.worker_id)
         first = worker is not None and session in worker.sessions
         self._dispatcher.closed(session, unsent, doubtful)
+        if worker is not None and worker.sessions:
+            self._liveness.returned(worker)
         if first and worker is not None:
             self._background.spawn(self._record_close(worker, session), "recording the end of a session")
 
