@@ -160,6 +160,8 @@ async def test_heartbeat_after_the_stream_died_tells_the_worker_to_open_it_again
 ) -> None:
     worker = await RawWorker.register(client, "deaf", FLOW)
     async with worker:
+        # What it was sent shows that its stream is open.
+        await worker.complete(await worker.start_of(await client.trigger(FLOW)))
         await worker.stop_listening()
         await worker.wait(
             lambda: worker.beat_answers[-1] is Code.FAILED_PRECONDITION, "a heartbeat that is refused"
