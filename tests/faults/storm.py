@@ -1,6 +1,7 @@
 """A load of real SDK workers and a stubborn client, to be disturbed by a test."""
 
 import asyncio
+import itertools
 import json
 import random
 import sys
@@ -17,7 +18,6 @@ from tests.faults.sdk_worker import WORKFLOW
 from tests.faults.wire import Client, Refused, patiently
 
 WORKER = Path(__file__).with_name("sdk_worker.py")
-WAITING = "waiting for tasks|action listener connection established|STARTING|acquired action listener"
 CANCELLED_ONE_IN = 25
 FAILS_ONE_IN = 7
 LONG_ONE_IN = 5
@@ -35,13 +35,18 @@ class Storm:
         self.notes.touch()
         self.workers: list[ChildProcess] = []
         self.refusals = 0
+        self.address = cluster.address
+        """Where the workers find the engine; put a proxy's here before they start."""
         self._folder = folder
+        self._names = itertools.count()
 
-    async def start_workers(self, count: int, slots: int = 8) -> None:
-        """Start SDK workers and wait until they have registered."""
-        for number in range(count):
+    async def start_workers(self, count: int, slots: int = 8, wait: bool = True) -> None:
+        """Start SDK workers and wait until they listen."""
+        for _ in range(count):
+            number = next(self._names)
             env = {
                 **self.cluster.client_env,
+                "HATCHET_CLIENT_HOST_PORT": self.address,
                 "NOTES": str(self.notes),
                 "WORKER_NAME": f"storm-{number}",
                 "SLOTS": str(slots),
@@ -52,9 +57,10 @@ class Storm:
                 sys.executable, WORKER, env=env, name=f"worker {number}", cwd=self._folder
             )
             self.workers.append(worker)
-        await self.cluster.until_value(
-            "SELECT count(*) FROM worker WHERE listening_since IS NOT NULL", count, 40.0
-        )
+        if wait:
+            await self.cluster.until_value(
+                "SELECT count(*) FROM worker WHERE listening_since IS NOT NULL", count, 40.0
+            )
 
     async def stop_workers(self) -> None:
         """SIGKILL: they have nothing to say any more."""
