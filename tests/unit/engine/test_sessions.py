@@ -60,6 +60,21 @@ async def test_session_that_dies_with_a_message_in_the_transport_never_sends_tha
     await bench.close()
 
 
+async def test_session_that_dies_before_its_write_is_confirmed_leaves_a_task_that_started() -> None:
+    bench = await make_bench()
+    await bench.register()
+    _, session = await silent_worker(bench)
+    run = await bench.trigger()
+    await anext(session)
+    await bench.report(EventKind.STARTED, run, attempt=0)
+    session.close()
+    await bench.settle()
+    assert (bench.state(run), bench.row(run).status.attempt) == (TaskState.ASSIGNED, 0)
+    await bench.report(EventKind.COMPLETED, run, b"1", attempt=0)
+    assert bench.state(run) is TaskState.COMPLETED
+    await bench.close()
+
+
 async def test_session_that_dies_after_its_messages_were_written_leaves_the_tasks() -> None:
     bench = await make_bench()
     await bench.register()
