@@ -59,10 +59,7 @@ class Chaos:
         self.engine = await self.cluster.start("server")
 
     async def kill_worker(self) -> None:
-        victim = self.load.workers.pop(0)
-        victim.kill_group()
-        await victim.wait(10.0)
-        await self.load.start_workers(1, wait=False)
+        self.dice.choice(list(self.load.workers.values())).kill_group()
 
     async def cut_database(self) -> None:
         self.database.cut()
