@@ -57,7 +57,17 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / "bin" / "python"
     constraints = ("--constraint", ROOT / "constraints.txt")
-    pip(sys.executable, "--python", python, "install", "--quiet", *constraints, wheel, timeout=INSTALL_TIME)
+    pip(
+        sys.executable,
+        "--python",
+        python,
+        "install",
+        "--quiet",
+        "--no-compile",
+        *constraints,
+        wheel,
+        timeout=INSTALL_TIME,
+    )
     return folder / "bin"
 
 
