@@ -36,6 +36,7 @@ STEPS = st.lists(
                 "beat",
                 "join",
                 "leave",
+                "mute",
                 "return",
                 "crash",
                 "lose",
@@ -157,6 +158,10 @@ class Model:
             worker = self.workers.pop(number % len(self.workers))
             self.old.append(worker)
             await worker.hang_up()
+
+    async def mute(self, number: int) -> None:
+        if self.workers:
+            self.workers[number % len(self.workers)].mute = True
 
     async def return_(self, number: int) -> None:
         if self.old:

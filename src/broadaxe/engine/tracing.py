@@ -38,6 +38,7 @@ _ERROR_CLASS = re.compile(
     r"((?:[A-Za-z_]\w{0,63}\.){0,8}[A-Z]\w{0,63}(?:Error|Exception|Timeout|Exit|Interrupt)|Error)(?=:|$)"
 )
 SYSTEM = "broadaxe"
+_KNOWN = 4_096
 
 
 def nanoseconds(at: datetime) -> int:
@@ -78,6 +79,8 @@ class RunTraces:
         self._tracer = context.tracer
         self._clock = context.clock
         self._propagate = context.options.propagate
+        self._known: dict[UUID, tuple[Pair, ...]] = {}
+        """What all spans of a task say: several spans follow each other closely."""
 
     def worker_traceparent(self, live: LiveTask) -> str | None:
         """What the worker gets in place of the stored `traceparent`; None leaves the stored one."""
@@ -123,18 +126,26 @@ class RunTraces:
             attrs=attrs,
         )
 
-    def attempt_ended(self, facts: TaskFacts, plan: StepPlan, record: AttemptRecord) -> None:
-        """An attempt ended while its task goes on. Replays are told of by the end before them."""
+    def attempt_ended(
+        self, facts: TaskFacts, plan: StepPlan, record: AttemptRecord, replayed: bool = False
+    ) -> None:
+        """An attempt ended while its task goes on. Replays are told of by the end before them.
+
+        `replayed`: told again from its row, after a restart.
+        """
         known = _OUTCOMES.get(record.outcome)
         if known is None or not sampled(facts):
             return
         outcome, reason = known
+        extra: list[Pair] = [(T.ATTR_OUTCOME, outcome), (T.ATTR_RETRY_REASON, reason)]
+        if replayed:
+            extra.append((T.ATTR_REPLAYED, True))
         self._attempt(
             facts,
             plan,
             record.attempt,
             (record.queued_at, record.assigned_at, record.ended_at),
-            [(T.ATTR_OUTCOME, outcome), (T.ATTR_RETRY_REASON, reason)],
+            extra,
             str(record.worker_id),
             (reason, _failure(record.error)[1]),
         )
@@ -268,15 +279,19 @@ class RunTraces:
         )
 
     def _task(self, facts: TaskFacts, plan: StepPlan, attempt: int) -> list[Pair]:
-        return [
-            (T.ATTR_TENANT_ID, str(facts.tenant_id)),
-            (T.ATTR_RUN_ID, str(facts.run_id)),
-            (T.ATTR_TASK_ID, str(facts.id)),
-            (T.ATTR_TASK_NAME, plan.step.name),
-            (T.ATTR_ATTEMPT, attempt),
-            (T.ATTR_WORKFLOW_NAME, plan.version.definition.name),
-            (T.ATTR_ACTION_ID, plan.step.action),
-        ]
+        known = self._known.get(facts.id)
+        if known is None:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            known = self._known[facts.id] = (
+                (T.ATTR_TENANT_ID, str(facts.tenant_id)),
+                (T.ATTR_RUN_ID, str(facts.run_id)),
+                (T.ATTR_TASK_ID, str(facts.id)),
+                (T.ATTR_TASK_NAME, plan.step.name),
+                (T.ATTR_WORKFLOW_NAME, plan.version.definition.name),
+                (T.ATTR_ACTION_ID, plan.step.action),
+            )
+        return [*known, (T.ATTR_ATTEMPT, attempt)]
 
 
 def _failure(error: bytes | None) -> tuple[str, str | None]:

@@ -18,6 +18,7 @@ from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVer
 from broadaxe.store.ledger import (
     ChildClaim,
     DatabaseState,
+    EndedAttempt,
     Lease,
     LogLine,
     Message,
@@ -394,6 +395,16 @@ class MemoryLedger:
             stored
             for stored in self.tables.tasks.values()
             if stored.status.finished_at is not None and stored.status.finished_at >= at
+        ]
+
+    async def load_attempts_since(self, at: datetime) -> AsyncIterator[list[EndedAttempt]]:
+        """What ended since then while its task went on."""
+        await asyncio.sleep(0)
+        yield [
+            EndedAttempt(self.tables.tasks[task_id].facts, record)
+            for task_id, records in self.tables.attempts.items()
+            for record in records
+            if record.ended_at >= at
         ]
 
     async def sweep(self, confirmed_until: datetime | None) -> list[Message]:

@@ -53,11 +53,15 @@ class FakeWorker:
         self.session = session
         self.actions: list[WorkerAction] = []
         self.ended = False
+        self.mute = False
+        """Its transport hangs with the next message: whether that arrived nobody can tell."""
         self._task = asyncio.get_running_loop().create_task(self._read())
 
     async def _read(self) -> None:
         async for action in self.session:
             self.actions.append(action)
+            if self.mute:
+                await asyncio.Event().wait()
             self.session.sent(action, self.bench.clock.now_ns(), self.bench.clock.now_ns(), 1)
         self.ended = True
         self.session.close()

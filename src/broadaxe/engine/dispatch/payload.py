@@ -26,9 +26,9 @@ def with_traceparent(metadata: bytes, traceparent: str) -> bytes:
     """The metadata with only its `traceparent` replaced or added; the rest stays as it is."""
     value = b'"' + traceparent.encode() + b'"'
     if metadata.count(_KEY) == 1:
-        replaced, count = _PAIR.subn(rb"\g<1>" + value, metadata, count=1)
-        if count == 1 and _only_top_level(metadata):
-            return replaced
+        pair = _PAIR.search(metadata)
+        if pair is not None and _only_top_level(metadata):
+            return metadata[: pair.end(1)] + value + metadata[pair.end() :]
     members: dict[str, msgspec.Raw] = msgspec.json.decode(metadata, type=dict[str, msgspec.Raw])
     members["traceparent"] = msgspec.Raw(value)
     return msgspec.json.encode(members)

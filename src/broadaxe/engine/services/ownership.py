@@ -177,7 +177,13 @@ class Ownership:
     async def _tell_again(self, lease: Lease) -> None:
         """Spans of what ended shortly before the process before this one did: it may not have sent them."""
         assert lease.spans_confirmed_until is not None
-        async for page in self._ledger.load_finished_since(lease.spans_confirmed_until):
+        since = lease.spans_confirmed_until
+        async for attempts in self._ledger.load_attempts_since(since):
+            for ended in attempts:
+                plan = await self._plan(ended.facts.tenant_id, ended.facts.version_id)
+                if plan is not None:
+                    self._traces.attempt_ended(ended.facts, plan, ended.record, replayed=True)
+        async for page in self._ledger.load_finished_since(since):
             for stored in page:
                 plan = await self._plan(stored.facts.tenant_id, stored.facts.version_id)
                 if plan is not None:
