@@ -97,7 +97,7 @@ async def test_run_of_a_caller_that_is_not_sampled_leaves_no_span_and_its_metada
     server: Stage, worker: RawWorker, place: str
 ) -> None:
     refused = fresh("00")
-    sent = '{ "traceparent":"%s",  "x": [1,2] }' % refused if place == "additional_metadata" else '{"x":1}'
+    sent = '{ "traceparent":"' + refused + '",  "x": [1,2] }' if place == "additional_metadata" else '{"x":1}'
     async with server.caller(refused if place == "grpc-metadata" else None) as caller:
         run = await caller.start("flow", metadata=sent)
         got = await worker.start_of(run)
@@ -142,7 +142,7 @@ async def test_worker_without_propagation_gets_the_deterministic_place_or_the_ca
             worker = await stage.worker("flow", client=caller)
             run = await caller.start("flow")
             given = await completed(worker, run)
-            sent = '{"traceparent": "%s"}' % HERE
+            sent = json.dumps({"traceparent": HERE}, indent=2)
             own = await caller.start("flow", metadata=sent)
             got = await worker.start_of(own)
             await worker.die()

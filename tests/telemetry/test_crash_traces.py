@@ -1,4 +1,4 @@
-"""kill -9 orphans nothing: what is derived from rows is told again by the next process, under the same ids."""
+"""kill -9 orphans nothing: what follows from rows is told again by the next process, under the same ids."""
 
 import random
 from collections import Counter

@@ -30,8 +30,10 @@ class Span:
         "_events",
         "_extra",
         "_flags",
+        "_held",
         "_links",
         "_now_ns",
+        "_open",
         "_parent_id",
         "_sink",
         "_start_ns",
@@ -58,7 +60,9 @@ class Span:
         self._start_ns = start_ns
         self._flags = flags
         self._now_ns = now_ns
-        self._sink: Sink | None = sink
+        self._sink = sink
+        self._open = True
+        self._held: list[bytes] | None = None
         self._attributes: dict[Attr, AttrValue] = {}
         self._extra = b""
         self._links = 0
@@ -67,7 +71,7 @@ class Span:
     @property
     def recording(self) -> bool:
         """Whether it is open: what is set now is kept."""
-        return self._sink is not None
+        return self._open
 
     @property
     def context(self) -> TraceContext:
@@ -102,17 +106,16 @@ class Span:
 
         What is an error is the caller's decision: a server's 4xx is none. A second call does nothing.
         """
-        sink = self._sink
-        if sink is None:
+        if not self._open:
             return
-        self._sink = None
+        self._open = False
         extra = self._extra
         if error_type is not None:
             self._attributes[ATTR_ERROR_TYPE] = error_type
             extra += encode_status(message)
         if self._links > LINK_LIMIT or self._events > EVENT_LIMIT:
             extra += encode_dropped(max(0, self._links - LINK_LIMIT), max(0, self._events - EVENT_LIMIT))
-        sink(
+        self._sink(
             encode_span(
                 self.name,
                 self.trace_id,
@@ -125,6 +128,23 @@ class Span:
                 self._flags,
             )
         )
+        if self._held is not None:
+            for data in self._held:
+                self._sink(data)
+            self._held = None
+
+    def keep(self, data: bytes) -> None:
+        """Takes the bytes of a span that ended below this one. They leave after this span's own.
+
+        A process that is killed may have sent one export and not the next: this way round that leaves a span
+        without some of what was below it, and never one without its parent.
+        """
+        if not self._open:
+            self._sink(data)
+        elif self._held is None:
+            self._held = [data]
+        else:
+            self._held.append(data)
 
 
 class NoopSpan:

@@ -413,7 +413,8 @@ class MemoryLedger:
         error = self._fence()
         if error is not None:
             raise error
-        self.tables.confirmed_until = confirmed_until
+        if confirmed_until is not None:
+            self.tables.confirmed_until = confirmed_until
         messages, self.tables.messages = self.tables.messages, []
         return messages
 

@@ -157,8 +157,8 @@ class Forest:
             found.append(f"{where} starts {after:.3f} ms after its parent {parent.name} ended")
         bounded = rules.may_outlive is not None and span.name not in rules.may_outlive
         if bounded and span.end_ns > parent.end_ns + skew:
-            late = (span.end_ns - parent.end_ns) / 1e6
-            found.append(f"{where} ends {late:.3f} ms after its parent {parent.name}")
+            beyond = (span.end_ns - parent.end_ns) / 1e6
+            found.append(f"{where} ends {beyond:.3f} ms after its parent {parent.name}")
         return found
 
 
