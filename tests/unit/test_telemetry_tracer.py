@@ -42,7 +42,7 @@ def test_start_under_span_and_context_keeps_the_trace() -> None:
     child = recorder.tracer.start(T.SPAN_FLUSH, parent)
     child.end()
     parent.end()
-    inner, outer = recorder.spans
+    outer, inner = recorder.spans  # what is below leaves after what it is below of
     assert outer.trace_id == inner.trace_id == CALLER.trace_id.hex()
     assert outer.parent_id == CALLER.span_id.hex()
     assert inner.parent_id == outer.span_id == "33" * 8

@@ -158,7 +158,8 @@ class Ownership:
         for live in homeless:
             self._lifecycle.writes.submit(live, WorkerLost(live.status.attempt, "Its worker is not known"))
         self._owner.gained()
-        if not self._tracer.enabled or lease.previous_engine is None:
+        first = lease.previous_engine is None and lease.spans_confirmed_until is None
+        if first or not self._tracer.enabled:
             self._told_again = self._clock.now()
         else:
             self._background.spawn(self._tell_again(lease), "telling spans again")
