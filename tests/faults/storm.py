@@ -59,7 +59,7 @@ class Storm:
     async def stop_workers(self) -> None:
         """SIGKILL: they have nothing to say any more."""
         for worker in self.workers:
-            worker.kill()
+            worker.kill_group()
         for worker in self.workers:
             await worker.wait(10.0)
 

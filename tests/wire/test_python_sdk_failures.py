@@ -17,21 +17,11 @@ from hatchet_sdk.clients.rest.models.v1_task_status import V1TaskStatus
 from hatchet_sdk.exceptions import FailedTaskRunExceptionGroup, TaskRunError
 from hatchet_sdk.features.runs import BulkCancelReplayOpts, RunFilter
 from sdk_models import EXECUTION_TIMEOUT, FAILURE, RETRY_AFTER, Failures, Gate
-from sdk_server import Worker
+from sdk_server import Worker, has_status
 
 from broadaxe.testkit.conditions import until
 
 pytestmark = pytest.mark.usefixtures("worker")
-
-
-async def has_status(hatchet: Hatchet, run_id: str, status: RunStatus, timeout: float = 15.0) -> Any:
-    """Wait until a run has a status; its details."""
-
-    async def details() -> Any:
-        found = await hatchet.runs.aio_get_details(run_id)
-        return found if found.status == status else None
-
-    return await until(details, f"run {run_id} is {status}", timeout, period=0.05)
 
 
 async def events_of(hatchet: Hatchet, run_id: str, *wanted: V1TaskEventType) -> Counter[V1TaskEventType]:

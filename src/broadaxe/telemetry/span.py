@@ -17,6 +17,8 @@ from broadaxe.telemetry.vocabulary import Attr, AttrValue, EventName, SpanName
 
 LINK_LIMIT = 128
 EVENT_LIMIT = 128
+HELD_LIMIT = 1000
+"""Ended spans that wait for the one above them; further ones go ahead of it."""
 
 Sink = Callable[[bytes], None]
 """Takes an ended span's bytes; never blocks and never raises."""
@@ -33,7 +35,7 @@ class Span:
         "_held",
         "_links",
         "_now_ns",
-        "_open",
+        "_out",
         "_parent_id",
         "_sink",
         "_start_ns",
@@ -60,8 +62,8 @@ class Span:
         self._start_ns = start_ns
         self._flags = flags
         self._now_ns = now_ns
-        self._sink = sink
-        self._open = True
+        self._sink: Sink | None = sink
+        self._out = sink
         self._held: list[bytes] | None = None
         self._attributes: dict[Attr, AttrValue] = {}
         self._extra = b""
@@ -71,7 +73,7 @@ class Span:
     @property
     def recording(self) -> bool:
         """Whether it is open: what is set now is kept."""
-        return self._open
+        return self._sink is not None
 
     @property
     def context(self) -> TraceContext:
@@ -99,6 +101,18 @@ class Span:
         if self._events <= EVENT_LIMIT:
             self._extra += encode_event(name, self._now_ns(), pairs)
 
+    def take(self, span: bytes) -> None:
+        """Takes an ended span from below this one, and hands it on once this one has ended.
+
+        If it left at once, a process killed now would leave it without what it hangs under.
+        """
+        if self._sink is None or (self._held is not None and len(self._held) >= HELD_LIMIT):
+            self._out(span)
+        elif self._held is None:
+            self._held = [span]
+        else:
+            self._held.append(span)
+
     def end(
         self, end_ns: int | None = None, error_type: str | None = None, message: str | None = None
     ) -> None:
@@ -106,16 +120,17 @@ class Span:
 
         What is an error is the caller's decision: a server's 4xx is none. A second call does nothing.
         """
-        if not self._open:
+        sink = self._sink
+        if sink is None:
             return
-        self._open = False
+        self._sink = None
         extra = self._extra
         if error_type is not None:
             self._attributes[ATTR_ERROR_TYPE] = error_type
             extra += encode_status(message)
         if self._links > LINK_LIMIT or self._events > EVENT_LIMIT:
             extra += encode_dropped(max(0, self._links - LINK_LIMIT), max(0, self._events - EVENT_LIMIT))
-        self._sink(
+        sink(
             encode_span(
                 self.name,
                 self.trace_id,
@@ -128,23 +143,9 @@ class Span:
                 self._flags,
             )
         )
-        if self._held is not None:
-            for data in self._held:
-                self._sink(data)
-            self._held = None
-
-    def keep(self, data: bytes) -> None:
-        """Takes the bytes of a span that ended below this one. They leave after this span's own.
-
-        A process that is killed may have sent one export and not the next: this way round that leaves a span
-        without some of what was below it, and never one without its parent.
-        """
-        if not self._open:
-            self._sink(data)
-        elif self._held is None:
-            self._held = [data]
-        else:
-            self._held.append(data)
+        held, self._held = self._held, None
+        for span in held or ():
+            sink(span)
 
 
 class NoopSpan:

@@ -126,7 +126,8 @@ class Tracer:
         elif isinstance(parent, NoopSpan):
             return NOOP
         else:
-            trace_id, parent_id, flags, sink = parent.trace_id, parent.span_id, FLAGS_LOCAL, parent.keep
+            trace_id, parent_id, flags = parent.trace_id, parent.span_id, FLAGS_LOCAL
+            sink = parent.take
         if self._strict:
             check_name(name)
         return self._span(
@@ -158,9 +159,9 @@ class Tracer:
         """
         if not self.enabled:
             return
-        sink = self._sink
         if parent is None:
             parent = self.new_root()
+        sink = self._sink
         if isinstance(parent, TraceContext):
             trace_id, parent_id, sampled = parent
             if not sampled:
@@ -169,7 +170,8 @@ class Tracer:
         elif isinstance(parent, NoopSpan):
             return
         else:
-            trace_id, parent_id, flags, sink = parent.trace_id, parent.span_id, FLAGS_LOCAL, parent.keep
+            trace_id, parent_id, flags = parent.trace_id, parent.span_id, FLAGS_LOCAL
+            sink = parent.take
         attributes = dict(attrs)
         kept = [link for link in links if link.trace_id != ZERO_TRACE_ID]
         if self._strict:

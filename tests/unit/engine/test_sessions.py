@@ -65,6 +65,7 @@ async def test_session_that_dies_after_its_messages_were_written_leaves_the_task
     await bench.register()
     worker = await bench.worker()
     run = await bench.trigger()
+    await bench.report(EventKind.STARTED, run, attempt=0)
     await worker.hang_up()
     assert bench.state(run) is TaskState.ASSIGNED
     again = await bench.listen(worker.id)
@@ -72,6 +73,40 @@ async def test_session_that_dies_after_its_messages_were_written_leaves_the_task
     assert again.starts == []
     await bench.report(EventKind.COMPLETED, run, b"1", attempt=0)
     assert bench.state(run) is TaskState.COMPLETED
+    await bench.close()
+
+
+async def test_task_written_to_a_session_that_died_and_never_started_gets_another_attempt() -> None:
+    bench = await make_bench()
+    await bench.register()
+    worker = await bench.worker()
+    lost, late = await bench.trigger(), await bench.trigger()
+    await worker.hang_up()
+    again = await bench.listen(worker.id)
+    fresh = await bench.trigger()
+    await bench.advance(1.0)
+    await bench.report(EventKind.STARTED, late, attempt=0)
+    assert [(action.task_id, action.attempt) for action in again.starts] == [(fresh, 0)]
+    await bench.advance(1.5)
+    assert [(action.task_id, action.attempt) for action in again.cancels] == [(lost, 0)]
+    assert [(action.task_id, action.attempt) for action in again.starts] == [(fresh, 0), (lost, 1)]
+    assert (bench.row(late).status.attempt, bench.row(fresh).status.attempt) == (0, 0)
+    check(bench)
+    await bench.close()
+
+
+async def test_task_written_to_the_older_of_two_sessions_is_settled_when_that_one_dies() -> None:
+    bench = await make_bench()
+    await bench.register()
+    old = await bench.worker()
+    await bench.listen(old.id)
+    run = await bench.trigger()
+    await bench.advance(3.0)
+    assert bench.row(run).status.attempt == 0
+    await old.hang_up()
+    await bench.advance(2.5)
+    assert bench.row(run).status.attempt == 1
+    check(bench)
     await bench.close()
 
 
