@@ -34,7 +34,7 @@ class Liveness:
             worker.dead_timer = self._timers.after(self._left(worker), partial(self._check, worker))
 
     def returned(self, worker: Worker) -> None:
-        """A worker opened a session, or lost one of several: it has a moment to report what it was sent before.
+        """A worker opened a session, or lost one of several: it has a moment to report what it was sent.
 
         What was written to a stream may have been lost on the way with the connection, and what a process
         sent that is gone may never have left it.

@@ -6,7 +6,7 @@ from asyncio import Event
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from broadaxe.domain.errors import BroadaxeError
+from broadaxe.domain.errors import BroadaxeError, Unavailable
 from broadaxe.domain.ids import TenantId, VersionId
 from broadaxe.domain.task import TaskState, WorkerLost
 from broadaxe.engine.background import Background
@@ -151,6 +151,9 @@ class Ownership:
                 status = stored.status
                 if status.state is TaskState.ASSIGNED and status.worker_id not in self._memory.workers:
                     homeless.append(live)
+        if self._lost.is_set():
+            # Opened now, the gate would let calls act on memory that nobody keeps true.
+            raise Unavailable("the lease was lost during the take-over")
         self._tell(lease, began_ns, count)
         self._gate.set_open(self._clock.monotonic())
         for worker in self._memory.workers.values():
