@@ -86,10 +86,7 @@ async def test_read_under_current_span_has_pool_wait_and_statement(dsn: str) -> 
         root = recorded.tracer.start(T.SPAN_INGEST)
         with recorded.tracer.use(root):
             await recorded.ledger.get_task(TENANT, ids.uuid7())
-<<<<<<< HEAD
-=======
             assert recorded.spans() == []  # they leave after what they are below of
->>>>>>> room-traces
         root.end()
         first, *spans = recorded.spans()
         assert first.span_id == root.context.span_id
