@@ -16,6 +16,8 @@ from tests.telemetry.stage import PREFIX, Stage, staged, whole_rules
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
 CHILDREN = 20
+CALM = {"SERVER_STARTED_COMMIT_DELAY": "5s"}
+"""The report of a start rides on that of the end, however slow this machine is."""
 
 
 class SdkRuns:
@@ -31,7 +33,7 @@ class SdkRuns:
 
 @pytest.fixture(scope="module")
 async def sdk(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SdkRuns]:
-    async with staged(databases, tmp_path_factory.mktemp("sdk")) as stage:
+    async with staged(databases, tmp_path_factory.mktemp("sdk"), **CALM) as stage:
         await stage.cluster.start("server")
         env = {
             **stage.cluster.client_env,
