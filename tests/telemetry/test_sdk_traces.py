@@ -75,7 +75,9 @@ def test_sdk_run_is_one_trace_of_caller_server_and_worker(sdk: SdkRuns, workflow
 
 def test_sdk_simple_run_stays_within_the_budget(sdk: SdkRuns) -> None:
     ours = [span for span in sdk.spans("greet") if span.service == "server"]
-    assert len(ours) <= 20, Forest(sdk.spans("greet")).draw(ours[0].trace_id)
+    # The SDK sometimes asks for a result on two streams, and gets it on both.
+    delivered = [span for span in ours if span.name == PREFIX + "deliver-result"]
+    assert len(ours) - len(delivered) + 1 <= 20, Forest(sdk.spans("greet")).draw(ours[0].trace_id)
 
 
 def test_sdk_children_hang_below_what_the_worker_did(sdk: SdkRuns) -> None:
