@@ -203,7 +203,8 @@ async def _reflect(calls: Any, **request: str) -> Any:
 
 
 async def test_reflection_lists_services_and_describes_ours() -> None:
-    async with serving(GrpcioSettings(port=0, reflection=True, health=True)) as toy, client(toy.target) as calls:
+    settings = GrpcioSettings(port=0, reflection=True, health=True)
+    async with serving(settings) as toy, client(toy.target) as calls:
         listed = await _reflect(calls, list_services="*")
         described = await _reflect(calls, file_containing_symbol="Dispatcher")
         health = await _reflect(calls, file_containing_symbol="grpc.health.v1.Health")
