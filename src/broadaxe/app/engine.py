@@ -25,7 +25,7 @@ from broadaxe.store.ledger import Message
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.health import Health, HttpListener
 
-log = logging.getLogger("broadaxe.engine")
+log = logging.getLogger("broadaxe.process")
 
 LEAST_CALL_TIME = 1.0
 """Seconds that open calls have to end even when the drain took all the time there was."""
@@ -55,7 +55,7 @@ class EnginePart:
         )
         servicers = (
             DispatcherServicer(self.core, shared.clock, shared.version),
-            EventsServicer(self.core),
+            EventsServicer(self.core, keep_logs=settings.runtime.log_ingestion_enabled),
             WorkflowServicer(self.core),
             AdminServicer(self.core),
             V1DispatcherServicer(),
@@ -70,6 +70,7 @@ class EnginePart:
                 tls=server_tls(settings),
                 max_message_size=settings.grpc.max_msg_size,
                 stream_window=settings.grpc.static_stream_window_size,
+                health=settings.grpc.health_enabled,
                 reflection=settings.grpc.reflection_enabled,
                 reuse_port=share_port,
             ),
@@ -100,6 +101,7 @@ class EnginePart:
             max_internal_retries=settings.runtime.max_internal_retry_count,
             queue_limit=engine.queue_max_depth,
             payload_limit=settings.grpc.max_msg_size,
+            results_buffer=settings.runtime.workflow_run_buffer_size,
             stream_gap=settings.runtime.stream_event_buffer_timeout,
             propagate=settings.otel.propagate_to_workers,
             replay_enabled=settings.runtime.replay_enabled,
