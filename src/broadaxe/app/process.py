@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from broadaxe.app.collection import settle_collector
 from broadaxe.app.engine import EnginePart
 from broadaxe.app.rest import RestPart
 from broadaxe.app.shared import Shared, build_shared
@@ -151,6 +152,7 @@ async def serve(
         if not process.stopping:
             if before is not None:
                 await before(process)
+            settle_collector()
             print(process.ready_line(), flush=True)
             await process.until_stopped()
     except SettingsError:
