@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: demo test check unit bench docs protos wheel clean
+.PHONY: demo test check unit bench docs protos judges wheel clean
 
 $(VENV)/.demo: pyproject.toml
 	@bash scripts/venv.sh "$(PYTHON)" "$(VENV)"
@@ -42,6 +42,9 @@ docs: $(VENV)/.dev  ## write every generated page and module anew
 	$(BIN)/python scripts/generate.py
 
 protos: docs
+
+judges: $(VENV)/.dev  ## helm and promtool, built with Go into a cache outside the tree; some minutes, once
+	$(BIN)/python -m tests.judges
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel

@@ -11,13 +11,10 @@ from typing import Any
 
 import yaml
 
+from broadaxe.config.settings import every_setting
+from dashboards import DASHBOARDS
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-
-from dashboards import DASHBOARDS  # noqa: E402
-
-from broadaxe.config.settings import every_setting  # noqa: E402
-
 CHART = HERE / "helm" / "hatchet-stack"
 OPAQUE = {"resources", "labels", "annotations", "rabbitmq", "caddy", "env"}
 """Values whose keys are the user's own."""

@@ -14,20 +14,29 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Judge:
-    """One program: its package, version and what the build needs."""
+    """One program: a package of the proxy at a version, or a module of ours that pins them itself."""
 
     name: str
     package: str
     version: str
     tags: str = ""
 
+    def command(self, go: str, into: str) -> list[str]:
+        """Builds the program into a folder."""
+        options = ["-trimpath", "-ldflags=-s -w", f"-tags={self.tags}"]
+        if (ROOT / self.package).is_dir():
+            return [go, "build", "-C", str(ROOT / self.package), *options, "-o", f"{into}/{self.name}", "."]
+        return [go, "install", *options, f"{self.package}@{self.version}"]
 
+
+ROOT = Path(__file__).resolve().parents[1]
 JUDGES = {
     judge.name: judge
     for judge in (
         Judge("helm", "helm.sh/helm/v3/cmd/helm", "v3.22.0"),
         # Without service discovery, whose plugins are most of its dependencies.
         Judge("promtool", "github.com/prometheus/prometheus/cmd/promtool", "v0.316.0", "remove_all_sd"),
+        Judge("collector", "tests/telemetry/collector", "v0.160.0"),
     )
 }
 
@@ -56,10 +65,9 @@ def find(name: str, *, build: bool) -> Path:
     program.parent.parent.mkdir(parents=True, exist_ok=True)
     # Beside its place and then renamed: two runs may build at once, and half a build is none.
     with tempfile.TemporaryDirectory(dir=program.parent.parent) as folder:
-        command = [go, "install", "-trimpath", "-ldflags=-s -w", f"-tags={judge.tags}"]
         environment = {**os.environ, "GOBIN": folder, "GOFLAGS": "-p=1 -buildvcs=false", "CGO_ENABLED": "0"}
         built = subprocess.run(
-            ["nice", "-n", "19", *command, f"{judge.package}@{judge.version}"],
+            ["nice", "-n", "19", *judge.command(go, folder)],
             cwd=folder,
             env=environment,
             capture_output=True,

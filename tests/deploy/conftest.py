@@ -27,6 +27,15 @@ def promtool() -> Path:
 
 
 @pytest.fixture(scope="session")
+def collector() -> Path:
+    """The real OpenTelemetry Collector, when it was built before."""
+    try:
+        return find("collector", build=False)
+    except NotHere as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
 def default(helm: Helm) -> Rendered:
     """The chart without any value."""
     return helm.template()

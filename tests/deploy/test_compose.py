@@ -142,3 +142,13 @@ def test_promtool_takes_prometheus_configuration(promtool: Path, tmp_path: Path)
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_collector_takes_its_configuration(collector: Path) -> None:
+    done = subprocess.run(
+        [str(collector), "validate", "--config", f"file:{FOLDER / 'collector.yaml'}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
