@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from broadaxe.clock import SystemClock
@@ -211,3 +212,49 @@ async def test_lease_taken_by_another_engine_while_cut_off_the_first_stops_actin
                 await cluster.until_settled(40)
                 await verify(cluster.dsn, client.history)
                 assert second.running
+
+
+async def test_database_that_turns_read_only_is_away_until_it_writes_again(stage: Stage) -> None:
+    cluster, worker = stage.cluster, stage.worker
+    run_id = await stage.client.trigger(FLOW)
+    start = await worker.start_of(run_id, 0)
+    name = await cluster.value("SELECT current_database()")
+    mark = stage.engine.mark
+    await cluster.fetch(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    for role in ("writer", "lease", "pool"):
+        await terminate(cluster, role)
+    report = asyncio.create_task(worker.report(start, COMPLETED, "{}", 60.0))
+    await stage.away(mark)
+    code, _ = await refused_code(stage.client)
+    assert code is Code.UNAVAILABLE
+    assert not report.done()
+    writable = await asyncpg.connect(cluster.dsn, server_settings={"default_transaction_read_only": "off"})
+    await writable.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = off')
+    await writable.close()
+    await stage.back(mark)
+    await report
+    worker.auto = worker.complete
+    await stage.client.trigger_patiently(FLOW)
+    await stage.settle()
+
+
+async def test_locked_table_delays_and_loses_nothing(stage: Stage) -> None:
+    cluster, worker = stage.cluster, stage.worker
+    worker.auto = worker.complete
+    locker = await asyncpg.connect(cluster.dsn)
+    transaction = locker.transaction()
+    await transaction.start()
+    await locker.execute("LOCK TABLE task IN ACCESS EXCLUSIVE MODE")
+    try:
+        triggers = [asyncio.create_task(stage.client.trigger_patiently(FLOW)) for _ in range(20)]
+        # The engine's statements wait, time out, and are tried again.
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid <> $1"
+        await cluster.until_value(waits, 1, 10.0, locker.get_server_pid())
+        await cluster.until_value(waits, 0, 10.0, locker.get_server_pid())
+        await cluster.until_value(waits, 1, 10.0, locker.get_server_pid())
+    finally:
+        await transaction.rollback()
+        await locker.close()
+    await asyncio.gather(*triggers)
+    await stage.settle()
+    assert len(stage.client.history.triggered) == 20

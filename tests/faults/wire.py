@@ -32,7 +32,7 @@ _OPTIONS = (
 _clock = SystemClock()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Refused(Exception):
     """What a call was answered with instead."""
 
@@ -55,14 +55,15 @@ class Client:
         await self._channel.close()
 
     async def call(self, method: str, request: Any, reply: Any, timeout: float = 10.0) -> Any:
-        """One call; `Refused` when it is answered by an error. `request`: a message or raw bytes."""
+        """One call; `Refused` when it is answered by an error. `request`: a message or raw bytes;
+        `reply`: the class of the answer, None for its bytes."""
         unary = self._channel.unary_unary(method, None, None)
         body = request if isinstance(request, bytes) else request.SerializeToString()
         try:
             answer = await unary(body, timeout=timeout, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             raise Refused(error.code(), error.details() or "") from None
-        return reply.FromString(answer)
+        return answer if reply is None else reply.FromString(answer)
 
     def stream(self, method: str, request: Any) -> Any:
         """A call that is answered by a stream of raw messages."""

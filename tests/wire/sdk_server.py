@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hatchet_sdk import ClientConfig, Hatchet
+from hatchet_sdk import ClientConfig, Hatchet, RunStatus
 from hatchet_sdk.config import ClientTLSConfig
 
 from broadaxe.testkit.conditions import until
@@ -116,6 +116,16 @@ class Served:
         worker = Worker(process, namespace + name, self)
         self.workers.append(worker)
         return worker
+
+
+async def has_status(hatchet: Hatchet, run_id: str, status: RunStatus, timeout: float = 15.0) -> Any:
+    """Wait until a run has a status; its details."""
+
+    async def details() -> Any:
+        found = await hatchet.runs.aio_get_details(run_id)
+        return found if found.status == status else None
+
+    return await until(details, f"run {run_id} is {status}", timeout, period=0.05)
 
 
 def offline_token() -> str:

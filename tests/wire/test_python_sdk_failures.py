@@ -17,21 +17,11 @@ from hatchet_sdk.clients.rest.models.v1_task_status import V1TaskStatus
 from hatchet_sdk.exceptions import FailedTaskRunExceptionGroup, TaskRunError
 from hatchet_sdk.features.runs import BulkCancelReplayOpts, RunFilter
 from sdk_models import EXECUTION_TIMEOUT, FAILURE, RETRY_AFTER, Failures, Gate
-from sdk_server import Worker
+from sdk_server import Worker, has_status
 
 from broadaxe.testkit.conditions import until
 
 pytestmark = pytest.mark.usefixtures("worker")
-
-
-async def has_status(hatchet: Hatchet, run_id: str, status: RunStatus, timeout: float = 15.0) -> Any:
-    """Wait until a run has a status; its details."""
-
-    async def details() -> Any:
-        found = await hatchet.runs.aio_get_details(run_id)
-        return found if found.status == status else None
-
-    return await until(details, f"run {run_id} is {status}", timeout, period=0.05)
 
 
 async def events_of(hatchet: Hatchet, run_id: str, *wanted: V1TaskEventType) -> Counter[V1TaskEventType]:
@@ -186,6 +176,9 @@ async def test_cancel_of_a_running_task_reaches_the_worker(
     reference = await getattr(flows, name).aio_run(Gate(gate=gate), wait_for_result=False)
     run_id = reference.workflow_run_id
     await gates.wait(gate)
+    running = await has_status(hatchet, run_id, RunStatus.RUNNING)
+    assert not running.done
+    assert running.task_runs[name].status == V1TaskStatus.RUNNING
     await hatchet.runs.aio_cancel(run_id)
     details = await has_status(hatchet, run_id, RunStatus.CANCELLED)
     assert details.done

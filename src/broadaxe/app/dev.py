@@ -148,6 +148,7 @@ async def _write_client_env(data_dir: Path, process: Process) -> None:
         f"export HATCHET_CLIENT_HOST_PORT={engine.grpc_address}",
         f"export HATCHET_CLIENT_TLS_STRATEGY={strategy}",
         f"export HATCHET_CLIENT_SERVER_URL={rest.url}",
+        f"export HATCHET_CLIENT_API_URL={rest.url}",  # what the TypeScript SDK calls it
         "",
     ]
     fresh = path.with_name("client.env.new")

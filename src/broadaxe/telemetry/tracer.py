@@ -114,7 +114,7 @@ class Tracer:
         """
         if not self.enabled:
             return NOOP
-        flags = FLAGS_PLAIN
+        flags, sink = FLAGS_PLAIN, self._sink
         if parent is None:
             trace_id, parent_id, sampled = self.new_root()
             if not sampled:
@@ -127,6 +127,7 @@ class Tracer:
             return NOOP
         else:
             trace_id, parent_id, flags = parent.trace_id, parent.span_id, FLAGS_LOCAL
+            sink = parent.take
         if self._strict:
             check_name(name)
         return self._span(
@@ -137,7 +138,7 @@ class Tracer:
             self._now_ns() if start_ns is None else start_ns,
             flags,
             self._now_ns,
-            self._sink,
+            sink,
         )
 
     def emit(
@@ -160,6 +161,7 @@ class Tracer:
             return
         if parent is None:
             parent = self.new_root()
+        sink = self._sink
         if isinstance(parent, TraceContext):
             trace_id, parent_id, sampled = parent
             if not sampled:
@@ -169,6 +171,7 @@ class Tracer:
             return
         else:
             trace_id, parent_id, flags = parent.trace_id, parent.span_id, FLAGS_LOCAL
+            sink = parent.take
         attributes = dict(attrs)
         kept = [link for link in links if link.trace_id != ZERO_TRACE_ID]
         if self._strict:
@@ -180,7 +183,7 @@ class Tracer:
             attributes[ATTR_ERROR_TYPE] = error_type
             extra += encode_status(message)
         new_id = self._random(8) if span_id is None else span_id
-        self._sink(encode_span(name, trace_id, new_id, parent_id, start_ns, end_ns, attributes, extra, flags))
+        sink(encode_span(name, trace_id, new_id, parent_id, start_ns, end_ns, attributes, extra, flags))
 
     def _check(self, name: SpanName, pairs: Iterable[Pair], links: Iterable[TraceContext]) -> None:
         check_name(name)
