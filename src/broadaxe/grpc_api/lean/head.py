@@ -25,6 +25,8 @@ INFLATABLE: Mapping[str, int] = {"gzip": GZIP, "deflate": DEFLATE}
 """Encodings of requests beside `identity`, and what zlib calls them."""
 ACCEPTED = "identity, deflate, gzip"
 
+_NOT_GRPC = b"This port speaks gRPC.\n"
+
 _MOST_KEPT = 64
 _LARGEST_KEPT = 2048
 _LONGEST_BLOCK = 256
@@ -49,6 +51,8 @@ class Head:
     """`content-length`."""
     http_status: int = 0
     """Not 0: this is no gRPC call, answer with this status of HTTP."""
+    http_text: bytes = b""
+    """... and this text."""
     refusal: tuple[Code, str] | None = None
     """Not None: a gRPC call that has to be refused so."""
 
@@ -119,13 +123,14 @@ def read_head(fields: Sequence[Field]) -> Head:
     if ":method" not in pseudo or ":scheme" not in pseudo or not pseudo.get(":path"):
         raise Malformed("a pseudo-header field is missing")
     if pseudo[":method"] != "POST":
-        return Head(pseudo[":path"], {}, length=length, http_status=405)
+        text = b"" if pseudo[":method"] == "HEAD" else _NOT_GRPC
+        return Head(pseudo[":path"], {}, length=length, http_status=405, http_text=text)
     first: dict[str, str] = {}
     for name, value in regular:
         first.setdefault(name, value)
     kind = first.get("content-type", "")
     if not kind.startswith("application/grpc") or kind[16:17] not in ("", "+", ";"):
-        return Head(pseudo[":path"], {}, length=length, http_status=415)
+        return Head(pseudo[":path"], {}, length=length, http_status=415, http_text=_NOT_GRPC)
     refusal: tuple[Code, str] | None = None
     encoding = first.get("grpc-encoding", "identity")
     if encoding != "identity" and encoding not in INFLATABLE:

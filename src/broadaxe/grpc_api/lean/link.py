@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 from broadaxe.grpc_api.lean import frames as F
 from broadaxe.grpc_api.lean.allowance import Allowance, PingPolicy
@@ -89,9 +90,8 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say what we allow."""
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a stream transport is needed")
-        self._transport = transport
+        # uvloop's transports have the methods of this class without being derived from it.
+        self._transport = transport = cast(asyncio.Transport, transport)
         settings = self._shared.settings
         transport.set_write_buffer_limits(_WRITE_BUFFER)
         self.sender = Sender(self.loop, transport)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from broadaxe.grpc_api.call import Code, RpcError
 from broadaxe.grpc_api.lean.frames import (
+    DATA,
     DEFAULT_WINDOW,
     END_HEADERS,
     END_STREAM,
@@ -286,8 +287,9 @@ class Stream:
         """The sender has sent a part of `rest`."""
         if self.rest is None:
             return
-        self.owner.held.take(-count)
-        self._held -= count
+        if self._held:
+            self.owner.held.take(-count)
+            self._held -= count
         self.rest = self.rest[count:] if count < len(self.rest) else None
         if self.rest is None:
             if self._trailers is not None:
@@ -304,20 +306,29 @@ class Stream:
         else:
             limit = self._sender.header_limit
             block = status_block(code, message, details, limit, alone=not self._started)
+        last = frame(HEADERS, END_HEADERS | END_STREAM, self.id, block)
         if self.rest is None:
-            self._finish(block)
+            self._finish(last)
         elif code is Code.OK:
-            self._trailers = block
+            self._trailers = last
         else:
             self.reset(ErrorCode.CANCEL)  # no trailers can follow half a message
 
-    def _finish(self, block: bytes) -> None:
-        self._sender.write(frame(HEADERS, END_HEADERS | END_STREAM, self.id, block))
+    def _finish(self, last: bytes) -> None:
+        self._sender.write(last)
         self._end_out()
 
     def _answer_http(self) -> None:
-        if self.head.http_status:
-            self._finish(http_block(self.head.http_status))
+        if not self.head.http_status:
+            return
+        block = http_block(self.head.http_status)
+        if not self.head.http_text:
+            self._finish(frame(HEADERS, END_HEADERS | END_STREAM, self.id, block))
+            return
+        self._sender.write(frame(HEADERS, END_HEADERS, self.id, block))
+        self._trailers = frame(DATA, END_STREAM, self.id)
+        self.rest = memoryview(self.head.http_text)
+        self._sender.push(self)
 
     def _end_out(self) -> None:
         early = not self.ended_in
