@@ -39,7 +39,7 @@ class Connection(Link):
         self._calls = shared.calls
         self._max_streams = settings.max_concurrent_streams
         self._max_block = _BLOCK_FACTOR * settings.max_header_list
-        self._heads = HeadReader(Decoder(list_limit=settings.max_header_list))
+        self._heads = HeadReader(Decoder(), settings.max_header_list)
         self._resets = Allowance(
             "cancelled calls", max(1000, settings.max_concurrent_streams), 500, shared.loop.time
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from broadaxe.grpc_api.call import Code
-from broadaxe.grpc_api.lean.hpack import Decoder, Field
+from broadaxe.grpc_api.lean.hpack import Decoder, Field, list_size
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 _BAD_VALUE = re.compile(r"[\x00\r\n]").search
@@ -30,6 +30,7 @@ _NOT_GRPC = b"This port speaks gRPC.\n"
 _MOST_KEPT = 64
 _LARGEST_KEPT = 2048
 _LONGEST_BLOCK = 256
+_TOO_LARGE = "the metadata is larger than {} bytes"
 
 
 class Malformed(Exception):
@@ -64,8 +65,9 @@ class HeadReader:
     the table, and by the list of fields without the time-out, which often differs in each call.
     """
 
-    def __init__(self, decoder: Decoder) -> None:
+    def __init__(self, decoder: Decoder, limit: int) -> None:
         self._decoder = decoder
+        self._limit = limit
         self._blocks: dict[bytes, tuple[Head, float | None]] = {}
         self._valid_for = decoder.changes
         self._heads: dict[tuple[Field, ...], Head] = {}
@@ -82,10 +84,6 @@ class HeadReader:
         before = decoder.changes
         fields = decoder.decode(block)
         self._valid_for = decoder.changes
-        if decoder.too_large:
-            return Head(
-                "", {}, refusal=(Code.RESOURCE_EXHAUSTED, "the metadata is larger than allowed")
-            ), None
         head, timeout = self._head(fields)
         if before == decoder.changes and len(self._blocks) < _MOST_KEPT and len(block) < _LONGEST_BLOCK:
             self._blocks[block] = (head, timeout)
@@ -108,8 +106,11 @@ class HeadReader:
         key = tuple(fields)
         head = self._heads.get(key)
         if head is None:
+            size = list_size(fields)
+            if size > self._limit:
+                return Head("", {}, refusal=(Code.RESOURCE_EXHAUSTED, _TOO_LARGE.format(self._limit))), None
             head = read_head(fields)
-            if sum(len(name) + len(value) for name, value in fields) <= _LARGEST_KEPT:
+            if size <= _LARGEST_KEPT:
                 if len(self._heads) >= _MOST_KEPT:
                     self._heads.clear()
                 self._heads[key] = head

@@ -1,5 +1,7 @@
 """HPACK (RFC 7541): a decoder with the dynamic table, and literals for the encoder, which keeps no table."""
 
+from collections.abc import Sequence
+
 from broadaxe.grpc_api.lean import huffman
 
 Field = tuple[str, str]
@@ -82,20 +84,17 @@ class HpackError(Exception):
 class Decoder:
     """The decoding side of one connection. Field names and values are text, a character a byte.
 
-    `table_limit` is the size in bytes that we announced for the dynamic table, `list_limit` that of a
-    decoded list; the fields beyond it are decoded, since the table depends on it, but not kept.
+    `table_limit` is the size in bytes that we announced for the dynamic table. A list that refers to the
+    same large entry over and over shares its text, so a block bounds the memory of what it stands for.
     """
 
-    def __init__(self, table_limit: int = 4096, list_limit: int = 16_384) -> None:
+    def __init__(self, table_limit: int = 4096) -> None:
         self._limit = self._table_limit = table_limit
-        self._list_limit = list_limit
         self._dynamic: list[Field] = []
         self._size = 0
         self._texts: dict[bytes, str] = {}
         self.changes = 0
         """How often the table has changed: what a block means depends on it."""
-        self.too_large = False
-        """The last list was longer than the limit."""
 
     @property
     def table_size(self) -> int:
@@ -112,7 +111,6 @@ class Decoder:
     def _decode(self, block: bytes) -> list[Field]:
         fields: list[Field] = []
         dynamic = self._dynamic
-        room = self._list_limit
         position, end = self._size_updates(block), len(block)
         while position < end:
             byte = block[position]
@@ -121,16 +119,18 @@ class Decoder:
                 position += 1
                 if index == 0x7F:
                     index, position = _integer(block, position, index)
-                if 0 < index < _FIRST_DYNAMIC:
-                    field = STATIC[index]
+                if index >= _FIRST_DYNAMIC:
+                    back = _FIRST_DYNAMIC - 1 - index
+                    if back < -len(dynamic):
+                        raise HpackError("an index beyond the table")
+                    fields.append(dynamic[back])
+                elif index:
+                    fields.append(STATIC[index])
                 else:
-                    field = self._indexed(index, dynamic)
+                    raise HpackError("index 0")
             else:
                 field, position = self._literal(block, position, byte)
-            room -= len(field[0]) + len(field[1]) + _ENTRY_COST
-            if room >= 0:
                 fields.append(field)
-        self.too_large = room < 0
         return fields
 
     def _size_updates(self, block: bytes) -> int:
@@ -145,12 +145,6 @@ class Decoder:
             self._evict()
         return position
 
-    def _indexed(self, index: int, dynamic: list[Field]) -> Field:
-        back = index - _FIRST_DYNAMIC + 1
-        if index == 0 or back > len(dynamic):
-            raise HpackError("an index beyond the table")
-        return dynamic[-back]
-
     def _literal(self, block: bytes, position: int, byte: int) -> tuple[Field, int]:
         if byte & 0xE0 == 0x20:
             raise HpackError("a change of the table's size between fields")
@@ -161,7 +155,10 @@ class Decoder:
         elif index < _FIRST_DYNAMIC:
             name = STATIC[index][0]
         else:
-            name = self._indexed(index, self._dynamic)[0]
+            back = index - _FIRST_DYNAMIC + 1
+            if back > len(self._dynamic):
+                raise HpackError("an index beyond the table")
+            name = self._dynamic[-back][0]
         value, position = self._text(block, position)
         field = (name, value)
         if kept:
@@ -220,6 +217,11 @@ def _integer(block: bytes, position: int, value: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, position
     raise HpackError("an integer that is too large")
+
+
+def list_size(fields: Sequence[Field]) -> int:
+    """The size of a list as SETTINGS_MAX_HEADER_LIST_SIZE counts it."""
+    return sum(len(name) + len(value) + _ENTRY_COST for name, value in fields)
 
 
 def literal(name: bytes, value: bytes) -> bytes:

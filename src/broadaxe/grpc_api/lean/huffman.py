@@ -46,7 +46,7 @@ def _tree() -> tuple[list[list[int]], frozenset[int]]:
 
 
 _NODES, _ENDS = _tree()
-_ROWS: dict[int, _Row] = {}
+_ROWS: list[_Row | None] = [None] * len(_NODES)
 _DEAD = -1
 
 
@@ -73,7 +73,7 @@ def decode(coded: bytes) -> bytes:
     decoded = []
     rows = _ROWS
     for byte in coded:
-        state, part = (rows.get(state) or _row(state))[byte]
+        state, part = (rows[state] or _row(state))[byte]
         if state < 0:
             raise HuffmanError("the end of the code in the middle of a text")
         decoded.append(part)
