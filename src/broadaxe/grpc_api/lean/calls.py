@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
+from functools import partial
 
 from broadaxe.grpc_api.call import Call, Code, RpcError
 from broadaxe.grpc_api.errors import INTERNAL_MESSAGE, status_details
@@ -96,6 +97,7 @@ class Calls:
         stream.task = task
         stream.owner.running += 1
         self.running.add(task)
+        task.add_done_callback(partial(self._done, stream))
         if stream.ended_out:
             task.cancel()
 
@@ -107,8 +109,6 @@ class Calls:
         except Exception:
             log.exception("%s could not be answered", route.name)
             stream.finish(Code.INTERNAL, INTERNAL_MESSAGE)
-        finally:
-            self._done(stream)
 
     async def _stream(self, stream: Stream, route: Route, request: "bytes | Stream", call: Call) -> None:
         try:
@@ -121,14 +121,12 @@ class Calls:
         except Exception:
             log.exception("%s could not be answered", route.name)
             stream.finish(Code.INTERNAL, INTERNAL_MESSAGE)
-        finally:
-            self._done(stream)
 
-    def _done(self, stream: Stream) -> None:
-        task, stream.task = stream.task, None
-        if task is not None:
-            stream.owner.running -= 1
-            self.running.discard(task)
+    def _done(self, stream: Stream, task: asyncio.Task[None]) -> None:
+        """The task is over. (One that was cancelled before it began never came to its own clean-up.)"""
+        stream.task = None
+        stream.owner.running -= 1
+        self.running.discard(task)
         if not stream.answered:
             # Something other than this transport has cancelled the task.
             stream.finish(Code.CANCELLED, "the call was cancelled")

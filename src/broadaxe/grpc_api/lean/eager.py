@@ -52,10 +52,21 @@ class _Standing:
 
 
 @coroutine
-def _rest(started: Coroutine[Any, Any, None], awaited: object) -> Generator[object, Any, None]:
-    """Go on with a coroutine that has been stepped and waits for something."""
+def _rest(started: Coroutine[Any, Any, None], awaited: Any) -> Generator[object, Any, None]:
+    """Go on with a coroutine that has been stepped and waits for something.
+
+    Has to be stepped once before a task gets it: a task that is cancelled before it has begun throws into
+    its coroutine, and what has not been stepped never hears of that.
+    """
+    began = False
     while True:
         try:
+            if not began:
+                began = True
+                yield None
+            if awaited is not None:
+                # The mark by which a task tells a future that is awaited; the task takes it off at once.
+                awaited._asyncio_future_blocking = True
             yield awaited
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is meant for the coroutine
             try:
@@ -84,6 +95,11 @@ def run(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asy
         return None
     finally:
         tasks._leave_task(loop, stand_in)
-    task = asyncio.Task(_rest(work, awaited), loop=loop, context=context)
+    if awaited is not None:
+        # Others may await the same future before the task does.
+        awaited._asyncio_future_blocking = False
+    rest = _rest(work, awaited)
+    next(rest)
+    task = asyncio.Task(rest, loop=loop, context=context)
     standing.become(task)
     return task
