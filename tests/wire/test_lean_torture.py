@@ -375,6 +375,18 @@ async def test_requests_that_never_end_are_held_within_the_limit() -> None:
     await side.hang_up()
 
 
+async def test_pings_that_measure_the_connection_are_all_answered() -> None:
+    side = Side()
+    judge = Judge(side)
+    await judge.go()
+    for number in range(1500):
+        judge.call(PUSH, _push())
+        judge.h2.ping(number.to_bytes(8, "big"))
+        await judge.go()
+    assert judge.goodbye == []
+    await side.hang_up()
+
+
 async def test_gzip_bomb_is_refused() -> None:
     side = Side()
     judge = Judge(side)

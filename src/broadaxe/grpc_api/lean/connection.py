@@ -41,7 +41,7 @@ class Connection(Link):
         self._max_block = _BLOCK_FACTOR * settings.max_header_list
         self._heads = HeadReader(Decoder(), settings.max_header_list)
         self._resets = Allowance(
-            "cancelled calls", max(1000, settings.max_concurrent_streams), 500, shared.loop.time
+            "cancelled calls", max(1000, settings.max_concurrent_streams), 1000, shared.loop.time
         )
         self._closed: dict[int, bool] = {}
         """Streams that ended lately, and whether the peer may have sent frames before it knew."""

@@ -237,12 +237,15 @@ class Link(asyncio.Protocol):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
         if len(payload) != 8:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING is not eight bytes long")
-        self.nuisances.spend()
         if flags & F.ACK:
+            self.nuisances.spend()
             if payload == _GOODBYE_PING and self._leaving:
                 self._leave_at_last()
             return
         sender = self.sender
+        if not sender.sent_messages:
+            # Otherwise it may well measure the connection: grpc-go does so as often as an answer can come.
+            self.nuisances.spend()
         self._pings.received(self.loop.time(), sender.sent_messages)
         sender.sent_messages = False
         sender.write(F.frame(F.PING, F.ACK, 0, payload))
@@ -261,9 +264,7 @@ class Link(asyncio.Protocol):
             stream.credit(credit)
         elif number > self.last or (number == 0 and not credit):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE out of place")
-        elif number:
-            self.nuisances.spend()
-        else:
+        elif number == 0:
             self.sender.credit(credit)
 
     def count(self, size: int) -> None:

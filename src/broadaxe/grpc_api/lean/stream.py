@@ -74,6 +74,7 @@ class Stream:
         "_sender",
         "_sent",
         "_started",
+        "_streaming",
         "_trailers",
         "_unread",
         "_writer",
@@ -118,6 +119,7 @@ class Stream:
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
         self._started = False
+        self._streaming = False
         self._trailers: bytes | None = None
 
     @property
@@ -232,7 +234,7 @@ class Stream:
     async def send(self, message: bytes) -> None:
         """Send one of several messages; returns when it is on its way, so that one at most waits here."""
         sender = self._sender
-        if self._started and not self.takes_gzip and sender.message(self, message):
+        if self._streaming and not self.ended_out and sender.message(self, message):
             self._sent += 1
             if self._sent % _BURST == 0:
                 await asyncio.sleep(0)
@@ -270,6 +272,7 @@ class Stream:
         if self._started:
             return
         self._started = True
+        self._streaming = not self.takes_gzip
         if self.takes_gzip:
             self._sender.write(GZIP_RESPONSE_START, self.number, GZIP_RESPONSE_BLOCK)
         else:
