@@ -1,4 +1,4 @@
-"""Programs that judge a server from outside, built from the Go module proxy into a cache outside of the tree."""
+"""Programs that judge a server from outside, built from Go's module proxy into a cache of the user's."""
 
 import os
 import shutil

@@ -120,7 +120,7 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel what nobody waits for."""
-        self.dead = True
+        self.dead = self.sender.closed = True
         self.keepalive.stop()
         if self._goodbye is not None:
             self._goodbye.cancel()
@@ -134,11 +134,13 @@ class Link(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The peer reads too slowly: nothing more is read of it, since most of that would be answered."""
         self.sender.pause()
-        self._transport.pause_reading()
+        if not self.dead:
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """It has caught up."""
-        self._transport.resume_reading()
+        if not self.dead:
+            self._transport.resume_reading()
         self.sender.resume()
 
     def data_received(self, data: bytes) -> None:
@@ -292,6 +294,7 @@ class Link(asyncio.Protocol):
             return
         self.dead = True
         self.sender.uncork()
+        self.sender.closed = True
         self._transport.close()
         # A peer that does not read would keep it open for ever.
         self.loop.call_later(_CLOSE_WAIT, self._transport.abort)
@@ -300,7 +303,7 @@ class Link(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close without writing what waits."""
-        self.dead = True
+        self.dead = self.sender.closed = True
         self._transport.abort()
 
     def leave(self) -> None:

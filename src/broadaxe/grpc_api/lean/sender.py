@@ -40,6 +40,7 @@ class Sender:
         "_scheduled",
         "_transport",
         "_waiting",
+        "closed",
         "header_limit",
         "initial_window",
         "max_frame",
@@ -58,6 +59,8 @@ class Sender:
         self.window = self.initial_window = DEFAULT_WINDOW
         self.max_frame = DEFAULT_FRAME_SIZE
         self.header_limit: int | None = None
+        self.closed = False
+        """Nothing is written any more: what is, is dropped."""
         self.paused = False
         """The transport has more than it likes to hold."""
         self.sent_messages = False
@@ -88,7 +91,8 @@ class Sender:
     def flush(self) -> None:
         """Write now."""
         out, self._out = self._out, []
-        self._transport.write(b"".join(out))
+        if not self.closed:
+            self._transport.write(b"".join(out))
 
     def reply(self, stream: Source, message: bytes) -> bool:
         """A whole successful response, if it can go in one piece now."""
