@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: demo test check unit bench docs protos wheel clean
+.PHONY: demo test check unit soak bench docs protos wheel clean
 
 $(VENV)/.demo: pyproject.toml
 	@bash scripts/venv.sh "$(PYTHON)" "$(VENV)"
@@ -34,6 +34,9 @@ check: $(VENV)/.dev  ## the gates: format, lint, types, room borders, generated 
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -q tests/unit $(ARGS)
+
+soak: $(VENV)/.dev  ## the fault tests at their full dose: 2,000 tasks under 20 kill -9, and more; some minutes
+	BROADAXE_SOAK=1 $(BIN)/python -m pytest -s tests/faults $(ARGS)
 
 bench: $(VENV)/.dev  ## the table of figures; a few minutes
 	$(BIN)/python -m bench.run $(ARGS)

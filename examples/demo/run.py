@@ -5,6 +5,7 @@
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import ctypes
 import json
@@ -13,6 +14,7 @@ import shutil
 import signal
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 from rich.console import Console
@@ -28,7 +30,8 @@ from broadaxe.telemetry.render import render_trace
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 DATA = Path(os.environ.get("BROADAXE_DEMO_DIR", ROOT / ".broadaxe" / "demo"))
-console = Console(highlight=False)
+# In a pipe there is no width to ask for.
+console = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 100)
 
 
 def die_with_parent() -> None:
@@ -61,6 +64,24 @@ async def until_line(log: Path, text: str, process: asyncio.subprocess.Process, 
             why = f"ended with {process.returncode}" if process.returncode is not None else "is not ready"
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
             raise SystemExit(f"{log.name} {why} (whole log: {log}):\n{tail}")
+        await asyncio.sleep(0.05)
+
+
+async def until_listening(env: dict[str, str], worker: asyncio.subprocess.Process, seconds: float) -> None:
+    """Until the worker's stream is open: the SDK says that it waits a moment before it does."""
+    tenant = json.loads(base64.urlsafe_b64decode(env["HATCHET_CLIENT_TOKEN"].split(".")[1] + "=="))["sub"]
+    request = urllib.request.Request(
+        f"{env['HATCHET_CLIENT_SERVER_URL']}/api/v1/tenants/{tenant}/worker",
+        headers={"Authorization": f"Bearer {env['HATCHET_CLIENT_TOKEN']}"},
+    )
+    deadline = time.monotonic() + seconds
+    while True:
+        with await asyncio.to_thread(urllib.request.urlopen, request, timeout=10) as answer:
+            workers = json.load(answer)["rows"]
+        if any(one["status"] == "ACTIVE" and one["name"] == "demo-worker" for one in workers):
+            return
+        if worker.returncode is not None or time.monotonic() > deadline:
+            raise SystemExit("the worker does not listen for tasks")
         await asyncio.sleep(0.05)
 
 
@@ -108,7 +129,7 @@ async def show(gatherer: TraceGatherer, jobs: list[dict[str, object]]) -> None:
     for job in jobs:
         trace_id = str(job["trace_id"])
         spans = await gatherer.trace(
-            trace_id, frozenset({f"caller: {job['workflow']}", "hatchet.run/run"}), quiet=1.5, timeout=20
+            trace_id, frozenset({f"caller: {job['workflow']}", "hatchet.run/run"}), quiet=0.6, timeout=20
         )
         console.print()
         console.print(f"[bold]{job['workflow']}[/bold] -> {json.dumps(job['result'])}")
@@ -146,6 +167,7 @@ async def main() -> int:
         console.print("Starting a worker with the official hatchet-sdk ...")
         worker = await start(sys.executable, str(HERE / "worker.py"), env=env, log=DATA / "worker.log")
         await until_line(DATA / "worker.log", "waiting for tasks", worker, 60)
+        await until_listening(env, worker, 30)
         console.print("Running three workflows ...")
         await show(gatherer, await run_client(env))
         console.print(f"\nDone in {time.monotonic() - began:.0f} s.")

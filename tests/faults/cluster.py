@@ -1,13 +1,13 @@
 """A database, its keys and token, and engine processes on fixed ports that a test starts and kills."""
 
 import asyncio
-import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import unquote
 from uuid import UUID
 
 import asyncpg
@@ -153,7 +153,8 @@ class Cluster:
             await self.until_value("SELECT count(*) FROM task WHERE state < 10", 0, timeout)
         except AssertionError as error:
             stuck = await self.fetch(
-                "SELECT id, state, attempt, worker_id, started_at, timeout_at FROM task WHERE state < 10 LIMIT 8"
+                "SELECT id, state, attempt, worker_id, started_at, timeout_at"
+                " FROM task WHERE state < 10 LIMIT 8"
             )
             tails = "\n".join(process.output("err")[-3000:] for process in self.processes[-2:])
             raise AssertionError(f"{error}; still live: {stuck}\n{tails}") from None
@@ -206,8 +207,6 @@ async def running(dsn: str, folder: Path, **env: str) -> AsyncIterator[Cluster]:
 def socket_of(server: EmbeddedPostgres) -> Path:
     """The unix socket that a proxy forwards to."""
     folder = server.dsn.partition("?host=")[2]
-    from urllib.parse import unquote
-
     return Path(unquote(folder)) / ".s.PGSQL.5432"
 
 
@@ -215,9 +214,3 @@ def through(dsn: str, port: int) -> str:
     """The same database by way of a proxy on loopback."""
     user, _, rest = dsn.partition("@/")
     return f"{user}@127.0.0.1:{port}/{rest.partition('?')[0]}"
-
-
-def plain_environment() -> Mapping[str, str]:
-    """Ours without anything that an SDK or a server would take as a setting."""
-    prefixes = ("HATCHET_", "SERVER_", "DATABASE_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}

@@ -30,6 +30,18 @@ async def new_cluster(databases: Databases, tmp_path: Path) -> AsyncIterator[New
         yield make
 
 
+@pytest.fixture(scope="module")
+async def shared_cluster(
+    databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Cluster]:
+    """One for all tests of a module, with an engine that none of them ends."""
+    dsn = await databases.empty()
+    async with running(dsn, tmp_path_factory.mktemp("shared") / "cluster") as made:
+        await made.start()
+        yield made
+    await databases.drop(dsn)
+
+
 @pytest.fixture
 async def cluster(new_cluster: NewCluster) -> Cluster:
     """One with the default settings."""

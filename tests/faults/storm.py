@@ -1,6 +1,7 @@
 """A load of real SDK workers and a stubborn client, to be disturbed by a test."""
 
 import asyncio
+import itertools
 import json
 import random
 import sys
@@ -17,7 +18,6 @@ from tests.faults.sdk_worker import WORKFLOW
 from tests.faults.wire import Client, Refused, patiently
 
 WORKER = Path(__file__).with_name("sdk_worker.py")
-WAITING = "waiting for tasks|action listener connection established|STARTING|acquired action listener"
 CANCELLED_ONE_IN = 25
 FAILS_ONE_IN = 7
 LONG_ONE_IN = 5
@@ -33,35 +33,47 @@ class Storm:
         self.random = random.Random(seed)
         self.notes = folder / "notes.jsonl"
         self.notes.touch()
-        self.workers: list[ChildProcess] = []
+        self.workers: dict[int, ChildProcess] = {}
         self.refusals = 0
+        self.address = cluster.address
+        """Where the workers find the engine; put a proxy's here before they start."""
         self._folder = folder
+        self._names = itertools.count()
+        self._keepers: list[asyncio.Task[None]] = []
+        self._ending = False
 
     async def start_workers(self, count: int, slots: int = 8) -> None:
-        """Start SDK workers and wait until they have registered."""
-        for number in range(count):
-            env = {
-                **self.cluster.client_env,
-                "NOTES": str(self.notes),
-                "WORKER_NAME": f"storm-{number}",
-                "SLOTS": str(slots),
-                "PYTHONUNBUFFERED": "1",
-                "GRPC_ENABLE_FORK_SUPPORT": "0",
-            }
+        """Start SDK workers, each started again when it ends, and wait until they listen."""
+        for _ in range(count):
+            self._keepers.append(asyncio.create_task(self._keep(next(self._names), slots)))
+        listening = "SELECT count(*) FROM worker WHERE listening_since IS NOT NULL"
+        await self.cluster.until_value(listening, count, 40.0)
+
+    async def _keep(self, number: int, slots: int) -> None:
+        """As a supervisor does: an SDK's worker gives up when it finds no server at its start."""
+        env = {
+            **self.cluster.client_env,
+            "HATCHET_CLIENT_HOST_PORT": self.address,
+            "NOTES": str(self.notes),
+            "WORKER_NAME": f"storm-{number}",
+            "SLOTS": str(slots),
+            "PYTHONUNBUFFERED": "1",
+            "GRPC_ENABLE_FORK_SUPPORT": "0",
+        }
+        while not self._ending:
             worker = await ChildProcess.start(
                 sys.executable, WORKER, env=env, name=f"worker {number}", cwd=self._folder
             )
-            self.workers.append(worker)
-        await self.cluster.until_value(
-            "SELECT count(*) FROM worker WHERE listening_since IS NOT NULL", count, 40.0
-        )
+            self.workers[number] = worker
+            await worker.wait(3_600.0)
 
     async def stop_workers(self) -> None:
         """SIGKILL: they have nothing to say any more."""
-        for worker in self.workers:
-            worker.kill()
-        for worker in self.workers:
-            await worker.wait(10.0)
+        self._ending = True
+        for worker in self.workers.values():
+            worker.kill_group()
+        async with asyncio.timeout(10):
+            await asyncio.gather(*self._keepers)
 
     def progress(self) -> int:
         """Grows with everything that happens: answered triggers and started tasks."""

@@ -10,6 +10,7 @@ import pytest
 from broadaxe.clock import SystemClock
 from broadaxe.store.embedded import EmbeddedPostgres
 from broadaxe.testkit.collector import Collector
+from broadaxe.testkit.conditions import until
 from broadaxe.testkit.invariants import verify
 from broadaxe.testkit.process import ChildProcess
 from broadaxe.testkit.trace_assert import Forest, Rules
@@ -64,7 +65,7 @@ def check_traces(collector: Collector) -> int:
     return len(forest.spans)
 
 
-async def check_everything(cluster: Cluster, storm: Storm, engine: ChildProcess, tasks: int) -> str:
+async def check_everything(cluster: Cluster, storm: Storm, tasks: int) -> str:
     """All invariants; a line of figures."""
     await cluster.until_settled(150)
     storm.read_notes()
@@ -73,12 +74,8 @@ async def check_everything(cluster: Cluster, storm: Storm, engine: ChildProcess,
     rows = {row[0]: STATUS[row[1]] for row in await cluster.fetch("SELECT run_id, state FROM task")}
     assert await cluster.listed() == rows, "I9: the REST list differs from the rows"
     metrics = await cluster.metrics()
-    in_use = {
-        name: value
-        for name, value in metrics.items()
-        if name.startswith("hatchet_worker_slots") and "used" in name
-    }
-    assert not any(in_use.values()), f"I4: slots in use when nothing runs: {in_use}"
+    used = [value for name, value in metrics.items() if name.startswith("hatchet_tenant_used_worker_slots{")]
+    assert used == [0.0], f"I4: slots in use when nothing runs: {used}"
     return (
         f"{tasks} acknowledged of {verdict.tasks} created, {verdict.by_state}, {verdict.attempts} attempts, "
         f"{len(storm.history.cancelled)} cancels, {storm.refusals} refused triggers, epoch {verdict.epochs}"
@@ -97,8 +94,6 @@ async def check_spans_add_up(cluster: Cluster, collector: Collector) -> None:
         assert total["created"] == total["exported"] + total["dropped"] + total["pending"], total
         return total["pending"] == 0 and total["created"] > 0
 
-    from broadaxe.testkit.conditions import until
-
     await until(sums, "all spans exported", 20.0, period=0.1)
 
 
@@ -116,7 +111,7 @@ async def run_storm(folder: Path, tasks: int, kills: int) -> str:
                 storm(cluster, folder, SEED) as load,
             ):
                 engine = await rage(cluster, load, tasks, kills)
-                figures = await check_everything(cluster, load, engine, tasks)
+                figures = await check_everything(cluster, load, tasks)
                 await check_spans_add_up(cluster, collector)
                 assert await engine.stop() == 0
                 spans = check_traces(collector)

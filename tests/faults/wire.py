@@ -32,7 +32,7 @@ _OPTIONS = (
 _clock = SystemClock()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Refused(Exception):
     """What a call was answered with instead."""
 
@@ -55,14 +55,15 @@ class Client:
         await self._channel.close()
 
     async def call(self, method: str, request: Any, reply: Any, timeout: float = 10.0) -> Any:
-        """One call; `Refused` when it is answered by an error. `request`: a message or raw bytes."""
+        """One call; `Refused` when it is answered by an error. `request`: a message or raw bytes;
+        `reply`: the class of the answer, None for its bytes."""
         unary = self._channel.unary_unary(method, None, None)
         body = request if isinstance(request, bytes) else request.SerializeToString()
         try:
             answer = await unary(body, timeout=timeout, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             raise Refused(error.code(), error.details() or "") from None
-        return reply.FromString(answer)
+        return answer if reply is None else reply.FromString(answer)
 
     def stream(self, method: str, request: Any) -> Any:
         """A call that is answered by a stream of raw messages."""
@@ -172,6 +173,8 @@ class RawWorker:
         self.beat_answers: list[Code] = []
         self.auto: Callable[[Got], Awaitable[None]] | None = None
         """Called for each START, in a task of its own."""
+        self.hold: asyncio.Event | None = None
+        """While it is there and not set, the stream is not read."""
         self._auto_tasks: set[asyncio.Task[None]] = set()
 
     @staticmethod
@@ -190,11 +193,20 @@ class RawWorker:
     async def __aexit__(self, *_: object) -> None:
         await self.die()
 
-    async def listen(self) -> None:
-        """Open the stream and keep it open across restarts; beat."""
+    async def aclose(self) -> None:
+        """For `aclosing`."""
+        await self.die()
+
+    def begin(self) -> None:
+        """Open the stream and keep it open across restarts; beat. Nothing is waited for."""
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen(), name=f"{self.name}-listens")
+        if self._beating is None:
             self._beating = asyncio.create_task(self._beat(), name=f"{self.name}-beats")
+
+    async def listen(self) -> None:
+        """Begin, and wait until the engine knows of it."""
+        self.begin()
         await self.wait(lambda: self.beat_answers[-1:] == [Code.OK], "an accepted heartbeat")
 
     async def fall_silent(self) -> None:
@@ -202,11 +214,15 @@ class RawWorker:
         await _end(self._beating)
         self._beating = None
 
+    async def stop_listening(self) -> None:
+        """End the stream; the heartbeat stays."""
+        await _end(self._listening)
+        self._listening = None
+
     async def die(self) -> None:
         """As a killed process: stream and heartbeat end, nothing is said."""
         await self.fall_silent()
-        await _end(self._listening)
-        self._listening = None
+        await self.stop_listening()
         for task in self._auto_tasks:
             task.cancel()
         await asyncio.gather(*self._auto_tasks, return_exceptions=True)
@@ -281,6 +297,8 @@ class RawWorker:
             self.sessions += 1
             try:
                 async for message in call:
+                    if self.hold is not None:
+                        await self.hold.wait()
                     await self._take(dp.AssignedAction.FromString(message))
                 code = Code.OK
             except grpc.aio.AioRpcError as error:

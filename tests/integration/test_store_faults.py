@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import asyncpg
 import pytest
-from conftest import Cuttable, MakeLedger, Server
 from proxy import Cut, Proxy
 from rows import TENANT, completed, engine, new_task, started
 from store_server import Cuttable, MakeLedger, Server

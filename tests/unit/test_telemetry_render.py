@@ -4,7 +4,8 @@ from rich.console import Console
 
 from broadaxe.telemetry.conformance import span_violations, trace_violations
 from broadaxe.telemetry.receiver import ReceivedSpan
-from broadaxe.telemetry.render import TraceTree, format_duration, group_by_trace, render_trace
+from broadaxe.telemetry.render import format_duration, render_trace
+from broadaxe.telemetry.trace_tree import TraceTree, group_by_trace
 
 
 def span(
@@ -33,8 +34,8 @@ def span(
     )
 
 
-def drawn(spans: list[ReceivedSpan], others: list[ReceivedSpan] | None = None) -> str:
-    console = Console(file=io.StringIO(), width=160)
+def drawn(spans: list[ReceivedSpan], others: list[ReceivedSpan] | None = None, width: int = 160) -> str:
+    console = Console(file=io.StringIO(), width=width)
     console.print(render_trace(spans, others or []))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -88,8 +89,37 @@ def test_render_error_shows_its_reason() -> None:
 
 
 def test_render_beyond_limit_says_how_much_is_left() -> None:
-    spans = [span("run", "r"), *(span("x", str(number), "r") for number in range(300))]
+    spans = [span("run", "r"), *(span(f"x{number}", str(number), "r") for number in range(300))]
     assert "101 more lines" in drawn(spans)
+
+
+def test_render_narrow_terminal_keeps_durations_and_bars() -> None:
+    spans = [span("run", "1", took=12_300_000), span("a very long name indeed " * 9, "2", "1", took=850_000)]
+    for width in (20, 40, 80, 100):
+        lines = drawn(spans, width=width).splitlines()[-2:]
+        assert [line.split()[0] for line in lines] == ["12.3ms", "850us"], width
+        assert all("━" in line and len(line) <= width for line in lines), width
+        assert lines[1].split()[1].count("·") + lines[1].split()[1].count("━") == max(8, width // 5)
+
+
+def test_render_similar_siblings_are_one_and_a_line_for_the_rest() -> None:
+    spans = [span("run", "r", took=90)]
+    for number in range(20):
+        child = f"c{number}"
+        spans.append(span("run", child, "r", at=number, took=1000 * (10 + number)))
+        spans.append(span("attempt", f"a{number}", child, at=number, took=5))
+    spans.append(span("flush", "f", "c3", at=3))  # which of them carries the shared flush is chance
+    spans.append(span("run", "odd", "r", at=70, took=9, error=True))
+    text = drawn(spans)
+    assert "… 19 more like it (11us/20us/29us)" in text
+    assert text.count("run") == 3  # the parent, the first child, and the one that failed
+    assert text.count("attempt") == 1
+    assert len(TraceTree(spans).lines(whole=True)) == len(spans)
+
+
+def test_render_two_similar_siblings_are_both_drawn() -> None:
+    spans = [span("run", "r", took=90), span("x", "1", "r", at=1), span("x", "2", "r", at=2)]
+    assert "more like it" not in drawn(spans)
 
 
 def test_format_duration_has_a_fitting_unit() -> None:

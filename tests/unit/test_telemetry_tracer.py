@@ -7,6 +7,7 @@ from broadaxe.telemetry import names as T
 from broadaxe.telemetry.context import ZERO_SPAN_ID, TraceContext
 from broadaxe.telemetry.recording import Recording
 from broadaxe.telemetry.sampler import Sampler
+from broadaxe.telemetry.span import HELD_LIMIT
 from broadaxe.telemetry.strict import ContractViolationError
 from broadaxe.telemetry.tracer import NOOP, Tracer, current_span
 from broadaxe.telemetry.vocabulary import Attr, SpanKind, SpanName
@@ -42,11 +43,39 @@ def test_start_under_span_and_context_keeps_the_trace() -> None:
     child = recorder.tracer.start(T.SPAN_FLUSH, parent)
     child.end()
     parent.end()
-    inner, outer = recorder.spans
+    outer, inner = recorder.spans
     assert outer.trace_id == inner.trace_id == CALLER.trace_id.hex()
     assert outer.parent_id == CALLER.span_id.hex()
     assert inner.parent_id == outer.span_id == "33" * 8
     assert parent.context == TraceContext(CALLER.trace_id, b"\x33" * 8, True)
+
+
+def test_span_that_ends_before_its_parent_leaves_after_it() -> None:
+    recorder = record()
+    parent = recorder.tracer.start(T.SPAN_FLUSH, CALLER)
+    child = recorder.tracer.start(T.SPAN_CONNECT, parent)
+    grandchild = recorder.tracer.start(T.SPAN_POOL_WAIT, child)
+    grandchild.end()
+    child.end()
+    recorder.tracer.emit(T.SPAN_CONNECT, parent, 1, 2)
+    assert not recorder.spans
+    parent.end()
+    recorder.tracer.start(T.SPAN_CONNECT, parent).end()
+    names = [span.name.rpartition("/")[2] for span in recorder.spans]
+    flush, connect, pool = (
+        name.name.rpartition("/")[2] for name in (T.SPAN_FLUSH, T.SPAN_CONNECT, T.SPAN_POOL_WAIT)
+    )
+    assert names == [flush, connect, pool, connect, connect]
+
+
+def test_spans_below_one_that_stays_open_are_held_up_to_a_limit() -> None:
+    recorder = record()
+    parent = recorder.tracer.start(T.SPAN_FLUSH, CALLER)
+    for _ in range(HELD_LIMIT + 5):
+        recorder.tracer.start(T.SPAN_CONNECT, parent).end()
+    assert len(recorder.spans) == 5
+    parent.end()
+    assert len(recorder.spans) == HELD_LIMIT + 6
 
 
 def test_start_under_unsampled_parent_is_noop_all_the_way_down() -> None:

@@ -1,14 +1,14 @@
 """The server, worker and client that the SDK tests share. Nothing starts until a test asks for it."""
 
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
 import pytest
 from gates import Gates
 from hatchet_sdk import Hatchet
 from sdk_server import Served, Worker
-from sdk_workflows import declare
+from sdk_workflows import EVERYDAY, flat
 from toy_server import Chosen
 
 from broadaxe.testkit.database import Databases
@@ -60,19 +60,13 @@ def hatchet(server: Served) -> Hatchet:
 @pytest.fixture(scope="session")
 def flows(hatchet: Hatchet) -> SimpleNamespace:
     """Every workflow by name, for running it."""
-    found = {}
-    for group in declare(hatchet).values():
-        found.update({name: one for name, one in vars(group).items() if hasattr(one, "to_proto")})
-    return SimpleNamespace(**found)
+    return flat(hatchet)
 
 
 @pytest.fixture(scope="session")
 async def worker(server: Served, gates: Gates) -> AsyncIterator[Worker]:
     """The worker with everything but what needs a special one. One of its tasks is durable."""
-    process = await server.worker("basic", "failing", "family", "durable", gates=gates.path, name="main")
+    process = await server.worker(*EVERYDAY, gates=gates.path, name="main")
     await process.ready()
     yield process
     await process.stop()
-
-
-Describe = Callable[[str], "object"]

@@ -28,6 +28,8 @@ class Arrival:
     retry: int
     worker: str
     note: dict[str, Any] = field(default_factory=dict)
+    at: float = 0.0
+    """Seconds of the event loop's clock when it arrived."""
 
 
 class Gates:
@@ -37,7 +39,7 @@ class Gates:
         self.path = path
         self.arrivals: list[Arrival] = []
         self._news = asyncio.Condition()
-        self._open: dict[str, str] = {}
+        self.opened: dict[str, str] = {}
         self._waiting: set[asyncio.Task[None]] = set()
 
     @staticmethod
@@ -76,7 +78,7 @@ class Gates:
     async def open(self, gate: str, answer: str = "go") -> None:
         """Let everyone pass this gate from now on; the answer is what the task is told."""
         async with self._news:
-            self._open[gate] = answer
+            self.opened[gate] = answer
             self._news.notify_all()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -85,13 +87,14 @@ class Gates:
         self._waiting.add(task)
         try:
             with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-                arrival = Arrival(**json.loads(await reader.readline()))
+                said = json.loads(await reader.readline())
+                arrival = Arrival(**said, at=asyncio.get_running_loop().time())
                 async with self._news:
                     self.arrivals.append(arrival)
                     self._news.notify_all()
-                    while not arrival.gate.startswith(SEEN) and arrival.gate not in self._open:
+                    while not arrival.gate.startswith(SEEN) and arrival.gate not in self.opened:
                         await self._news.wait()
-                writer.write(self._open.get(arrival.gate, "").encode() + b"\n")
+                writer.write(self.opened.get(arrival.gate, "").encode() + b"\n")
                 await writer.drain()
         finally:
             writer.close()

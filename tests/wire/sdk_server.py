@@ -1,5 +1,7 @@
 """A server under test and the official Python SDK's client for it."""
 
+import base64
+import json
 import os
 import sys
 import uuid
@@ -7,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hatchet_sdk import ClientConfig, Hatchet
+from hatchet_sdk import ClientConfig, Hatchet, RunStatus
 from hatchet_sdk.config import ClientTLSConfig
 
 from broadaxe.testkit.conditions import until
@@ -23,6 +25,7 @@ class Served:
         self.folder = folder
         self.env = {"DATABASE_URL": database, **(env or {})}
         self.process: ChildProcess | None = None
+        self.workers: list[Worker] = []
         self.client_env: dict[str, str] = {}
 
     async def start(self, timeout: float = 30.0) -> None:
@@ -37,7 +40,14 @@ class Served:
                 self.client_env[name] = value
 
     async def stop(self, timeout: float = 20.0) -> int:
-        """SIGTERM; the exit code."""
+        """SIGTERM; the exit code. Workers that a test left behind end as well."""
+        for worker in self.workers:
+            if worker.process.running:
+                worker.kill()
+        return await self.stop_process(timeout)
+
+    async def stop_process(self, timeout: float = 20.0) -> int:
+        """SIGTERM to the server alone; the exit code."""
         assert self.process is not None
         return await self.process.stop(timeout)
 
@@ -46,6 +56,19 @@ class Served:
         assert self.process is not None
         self.process.kill()
         await self.process.wait()
+
+    async def command(self, *arguments: str) -> str:
+        """Run `broadaxe ARGUMENTS` with this server's database and keys; what it printed."""
+        keys = self.folder / "keys"
+        env = {
+            **self.env,
+            "SERVER_ENCRYPTION_MASTER_KEYSET_FILE": str(keys / "master.key"),
+            "SERVER_ENCRYPTION_JWT_PRIVATE_KEYSET_FILE": str(keys / "private_ec256.key"),
+            "SERVER_ENCRYPTION_JWT_PUBLIC_KEYSET_FILE": str(keys / "public_ec256.key"),
+        }
+        async with await ChildProcess.broadaxe(*arguments, env=env) as process:
+            assert await process.wait(30) == 0, process.output()
+            return process.output("out")
 
     @property
     def token(self) -> str:
@@ -64,7 +87,13 @@ class Served:
         return Hatchet(config=ClientConfig(**settings))
 
     async def worker(
-        self, *workflows: str, gates: Path, name: str = "", slots: int = 100, labels: tuple[str, ...] = ()
+        self,
+        *workflows: str,
+        gates: Path,
+        name: str = "",
+        slots: int = 100,
+        labels: tuple[str, ...] = (),
+        namespace: str = "",
     ) -> "Worker":
         """Start a worker process; its name is unique unless given."""
         name = name or f"worker-{uuid.uuid4().hex[:8]}"
@@ -75,10 +104,39 @@ class Served:
             name,
             *options,
             *workflows,
-            env={**self.client_env, "GATES": str(gates), "PYTHONUNBUFFERED": "1", "PYTHONPATH": _path()},
+            env={
+                **self.client_env,
+                "HATCHET_CLIENT_NAMESPACE": namespace,
+                "GATES": str(gates),
+                "PYTHONUNBUFFERED": "1",
+                "PYTHONPATH": _path(),
+            },
             name=name,
         )
-        return Worker(process, name, self)
+        worker = Worker(process, namespace + name, self)
+        self.workers.append(worker)
+        return worker
+
+
+async def has_status(hatchet: Hatchet, run_id: str, status: RunStatus, timeout: float = 15.0) -> Any:
+    """Wait until a run has a status; its details."""
+
+    async def details() -> Any:
+        found = await hatchet.runs.aio_get_details(run_id)
+        return found if found.status == status else None
+
+    return await until(details, f"run {run_id} is {status}", timeout, period=0.05)
+
+
+def offline_token() -> str:
+    """A token that the SDK can read and no server accepts, for declaring workflows without one."""
+    claims = {
+        "sub": str(uuid.UUID(int=0)),
+        "server_url": "http://offline",
+        "grpc_broadcast_address": "offline:1",
+    }
+    body = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+    return f"eyJh.{body}.none"
 
 
 class Worker:

@@ -1,12 +1,13 @@
 """A worker with the official SDK, a process of its own: `sdk_worker.py NAME [--slots N] GROUP[.WORKFLOW]...`.
 
-It says `{"worker": "waiting"}` once its action stream is open, and what its lifespan did.
+It says as JSON lines what its lifespan did.
 """
 
 import argparse
 import json
 import logging
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from hatchet_sdk import Hatchet
 from sdk_workflows import declare
@@ -35,12 +36,11 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO)
     hatchet = Hatchet()
     groups = declare(hatchet)
-    workflows = []
+    workflows: list[Any] = []
     for name in wanted.workflows:
         group, _, workflow = name.partition(".")
         members = vars(groups[group])
-        found = [members[workflow]] if workflow else [m for m in members.values() if hasattr(m, "to_proto")]
-        workflows += [one for one in found if one not in workflows]
+        workflows += [members[workflow]] if workflow else members.values()
     labels = dict(label.split("=", 1) for label in wanted.label)
     worker = hatchet.worker(
         wanted.name,

@@ -5,62 +5,20 @@ They say where they are through gates (see `gates.py`).
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from gates import pass_gate, pass_gate_sync
-from hatchet_sdk import (
-    Context,
-    DurableContext,
-    EmptyModel,
-    Hatchet,
-    NonRetryableException,
-    RetryAfterException,
-)
+from gates import pass_gate
+from hatchet_sdk import Context, DurableContext, EmptyModel, Hatchet
 from hatchet_sdk.types.labels import DesiredWorkerLabel
-from pydantic import BaseModel
-
-FAILURE = "It broke: naïve café 💥 日本\nsecond line: with a colon"
-RETRY_AFTER = 0.7
-EXECUTION_TIMEOUT = 1.0
+from hatchet_sdk.utils.typing import LogLevel
+from sdk_failing import declare_errors, declare_retries, declare_timeouts, declare_waits
+from sdk_models import Big, Count, Gate, Labels, Point, Text, declared
 
 
-class Text(BaseModel):
-    text: str = ""
-
-
-class Failures(BaseModel):
-    failures: int = 0
-
-
-class Count(BaseModel):
-    count: int = 0
-
-
-class Gate(BaseModel):
-    gate: str = ""
-
-
-class Labels(BaseModel):
-    labels: dict[str, str | int] = {}
-
-
-@dataclass
-class Point:
-    x: int
-    y: float
-    label: str | None = None
-
-
-class Big(BaseModel):
-    filler: str = ""
-    answer: int = 0
-
-
-def declare_basic(hatchet: Hatchet) -> SimpleNamespace:
-    """Inputs, outputs, attempts."""
+def declare_payloads(hatchet: Hatchet) -> SimpleNamespace:
+    """Inputs and outputs."""
 
     @hatchet.task(name="echo")
     async def echo(input: EmptyModel, ctx: Context) -> dict[str, Any]:
@@ -102,9 +60,19 @@ def declare_basic(hatchet: Hatchet) -> SimpleNamespace:
     async def mixed_case(input: EmptyModel, ctx: Context) -> dict[str, str]:
         return {"action": ctx.action.action_id}
 
+    return declared(locals())
+
+
+def declare_chatty(hatchet: Hatchet) -> SimpleNamespace:
+    """Tasks that send more than a result."""
+
     @hatchet.task(name="streams", input_validator=Gate)
     async def streams(input: Gate, ctx: Context) -> dict[str, int]:
-        await pass_gate(input.gate, ctx)
+        # Dots until the reader says that it sees them: then it gets everything that follows.
+        seen = asyncio.create_task(pass_gate(input.gate, ctx))
+        while not seen.done():
+            await ctx.aio_put_stream(".")
+            await asyncio.wait({seen}, timeout=0.05)
         for number in range(50):
             await ctx.aio_put_stream(f"{number}·")
         return {"chunks": 50}
@@ -114,110 +82,17 @@ def declare_basic(hatchet: Hatchet) -> SimpleNamespace:
         ctx.log("a line: ünïcode")
         ctx.log({"an": "object"})
         logging.getLogger("user").info("captured")
-        for level in ("DEBUG", "INFO", "WARN", "ERROR"):
-            await asyncio.to_thread(
-                ctx._event_client.log, message=f"direct {level}", step_run_id=ctx.task_run_id, level=level
-            )
+        for level in LogLevel:
+            send = ctx._event_client.log
+            await asyncio.to_thread(send, f"direct {level.value}", ctx.task_run_id, level, ctx.retry_count)
         return {"task": ctx.task_run_id}
 
-    return SimpleNamespace(**locals())
+    return declared(locals())
 
 
-def declare_failing(hatchet: Hatchet) -> SimpleNamespace:
-    """Failures, retries, time-outs, cancellation."""
-
-    @hatchet.task(name="flaky", retries=3, input_validator=Failures)
-    async def flaky(input: Failures, ctx: Context) -> dict[str, int]:
-        if ctx.retry_count < input.failures:
-            raise RuntimeError(f"attempt {ctx.attempt_number} fails")
-        return {"attempt": ctx.attempt_number, "max_attempts": ctx.max_attempts}
-
-    @hatchet.task(name="flaky_sync", retries=3, input_validator=Failures)
-    def flaky_sync(input: Failures, ctx: Context) -> dict[str, int]:
-        if ctx.retry_count < input.failures:
-            raise RuntimeError(f"attempt {ctx.attempt_number} fails")
-        return {"attempt": ctx.attempt_number}
-
-    @hatchet.task(name="never_retry", retries=3)
-    async def never_retry(input: EmptyModel, ctx: Context) -> None:
-        raise NonRetryableException("not again")
-
-    @hatchet.task(name="always_fails", retries=1)
-    async def always_fails(input: EmptyModel, ctx: Context) -> None:
-        raise ValueError(FAILURE)
-
-    @hatchet.task(name="fails_with_nul")
-    async def fails_with_nul(input: EmptyModel, ctx: Context) -> None:
-        raise ValueError("before\x00after")
-
-    @hatchet.task(name="returns_nul")
-    async def returns_nul(input: EmptyModel, ctx: Context) -> dict[str, str]:
-        return {"text": "before\x00after"}
-
-    @hatchet.task(name="returns_text")
-    async def returns_text(input: EmptyModel, ctx: Context) -> dict[str, str]:
-        return "not an object"  # type: ignore[return-value]
-
-    @hatchet.task(name="backs_off", retries=2, backoff_factor=1.2, backoff_max_seconds=2)
-    async def backs_off(input: EmptyModel, ctx: Context) -> dict[str, int]:
-        await pass_gate("seen:backs_off", ctx)
-        if ctx.retry_count < 2:
-            raise RuntimeError("later")
-        return {"attempt": ctx.attempt_number}
-
-    @hatchet.task(name="asks_later", retries=1)
-    async def asks_later(input: EmptyModel, ctx: Context) -> dict[str, int]:
-        await pass_gate("seen:asks_later", ctx)
-        if ctx.retry_count == 0:
-            raise RetryAfterException("not now", after=timedelta(seconds=RETRY_AFTER))
-        return {"attempt": ctx.attempt_number}
-
-    @hatchet.task(name="times_out", execution_timeout=timedelta(seconds=EXECUTION_TIMEOUT), retries=1)
-    async def times_out(input: EmptyModel, ctx: Context) -> dict[str, int]:
-        if ctx.retry_count == 0:
-            try:
-                await pass_gate("never", ctx)
-            except asyncio.CancelledError:
-                await asyncio.shield(pass_gate("seen:timed_out", ctx, cancelled=ctx.is_cancelled))
-                raise
-        return {"attempt": ctx.attempt_number}
-
-    @hatchet.task(name="refreshes", execution_timeout=timedelta(seconds=EXECUTION_TIMEOUT))
-    async def refreshes(input: EmptyModel, ctx: Context) -> dict[str, str]:
-        await ctx.aio_refresh_timeout(timedelta(seconds=20))
-        await pass_gate("refreshed", ctx)
-        return {"state": "alive"}
-
-    @hatchet.task(name="unscheduled", schedule_timeout=timedelta(seconds=1), input_validator=Gate)
-    async def unscheduled(input: Gate, ctx: Context) -> None:
-        raise AssertionError("no worker registers this task")
-
-    @hatchet.task(name="waits", input_validator=Gate, retries=2)
-    async def waits(input: Gate, ctx: Context) -> dict[str, Any]:
-        try:
-            answer = await pass_gate(input.gate, ctx)
-        except asyncio.CancelledError:
-            await asyncio.shield(pass_gate("seen:cancelled", ctx, cancelled=ctx.is_cancelled))
-            raise
-        return {"answer": answer, "attempt": ctx.attempt_number, "worker": ctx.worker_id}
-
-    @hatchet.task(name="waits_sync", input_validator=Gate, retries=2)
-    def waits_sync(input: Gate, ctx: Context) -> dict[str, Any]:
-        answer = pass_gate_sync(input.gate, ctx)
-        return {"answer": answer, "attempt": ctx.attempt_number, "cancelled": ctx.is_cancelled}
-
-    @hatchet.task(name="cancels_itself", input_validator=Gate)
-    async def cancels_itself(input: Gate, ctx: Context) -> dict[str, str]:
-        await ctx.aio_cancel()
-        await pass_gate(input.gate, ctx)
-        return {"too": "late"}
-
-    return SimpleNamespace(**locals())
-
-
-def declare_family(hatchet: Hatchet, basic: SimpleNamespace) -> SimpleNamespace:
+def declare_family(hatchet: Hatchet, children: SimpleNamespace) -> SimpleNamespace:
     """Parents and children."""
-    counted, echo = basic.counted, basic.echo
+    counted, echo = children.counted, children.echo
 
     @hatchet.task(name="gathers", input_validator=Count, execution_timeout=timedelta(seconds=60))
     async def gathers(input: Count, ctx: Context) -> dict[str, Any]:
@@ -247,6 +122,13 @@ def declare_family(hatchet: Hatchet, basic: SimpleNamespace) -> SimpleNamespace:
         second = await echo.aio_run()
         return {"children": [first, second], "run": ctx.workflow_run_id}
 
+    return declared(locals(), without=(counted, echo))
+
+
+def declare_dedupe(hatchet: Hatchet, children: SimpleNamespace) -> SimpleNamespace:
+    """Parents that ask for the same child again, or for one that fails."""
+    counted, never_retry = children.counted, children.never_retry
+
     @hatchet.task(name="same_key")
     async def same_key(input: EmptyModel, ctx: Context) -> dict[str, Any]:
         refs = [
@@ -271,13 +153,10 @@ def declare_family(hatchet: Hatchet, basic: SimpleNamespace) -> SimpleNamespace:
 
     @hatchet.task(name="passes_failure_on")
     async def passes_failure_on(input: EmptyModel, ctx: Context) -> dict[str, Any]:
-        results = await failing.never_retry.aio_run_many(
-            [failing.never_retry.create_bulk_run_item()], return_exceptions=True
-        )
+        results = await never_retry.aio_run_many([never_retry.create_bulk_run_item()], return_exceptions=True)
         return {"error": str(results[0]), "type": type(results[0]).__name__}
 
-    failing = SimpleNamespace(never_retry=basic.never_retry)
-    return SimpleNamespace(**locals())
+    return declared(locals(), without=(counted, never_retry))
 
 
 def declare_narrow(hatchet: Hatchet) -> SimpleNamespace:
@@ -310,7 +189,21 @@ def declare_narrow(hatchet: Hatchet) -> SimpleNamespace:
         await ctx.aio_upsert_worker_labels(input.labels)
         return {"labels": ctx.worker_labels}
 
-    return SimpleNamespace(**locals())
+    return declared(locals())
+
+
+def declare_unserved(hatchet: Hatchet) -> SimpleNamespace:
+    """Registered by a test, served by no worker."""
+
+    @hatchet.task(name="unserved", schedule_timeout=timedelta(seconds=1))
+    async def unserved(input: EmptyModel, ctx: Context) -> None:
+        raise AssertionError("no worker serves this")
+
+    @hatchet.task(name="nobodys")
+    async def nobodys(input: EmptyModel, ctx: Context) -> None:
+        raise AssertionError("no worker serves this")
+
+    return declared(locals())
 
 
 def declare_durable(hatchet: Hatchet) -> SimpleNamespace:
@@ -321,20 +214,33 @@ def declare_durable(hatchet: Hatchet) -> SimpleNamespace:
         await ctx.aio_sleep_for(timedelta(seconds=1))
         return {"woke": "up"}
 
-    return SimpleNamespace(**locals())
-
-
-GROUPS = ("basic", "failing", "family", "narrow", "durable")
+    return declared(locals())
 
 
 def declare(hatchet: Hatchet) -> dict[str, SimpleNamespace]:
     """Every group of workflows."""
-    basic, failing = declare_basic(hatchet), declare_failing(hatchet)
-    basic.never_retry = failing.never_retry
-    return {
-        "basic": basic,
-        "failing": failing,
-        "family": declare_family(hatchet, basic),
+    groups = {
+        "payloads": declare_payloads(hatchet),
+        "chatty": declare_chatty(hatchet),
+        "retries": declare_retries(hatchet),
+        "errors": declare_errors(hatchet),
+        "timeouts": declare_timeouts(hatchet),
+        "waits": declare_waits(hatchet),
         "narrow": declare_narrow(hatchet),
         "durable": declare_durable(hatchet),
+        "unserved": declare_unserved(hatchet),
     }
+    children = SimpleNamespace(**vars(groups["payloads"]), **vars(groups["retries"]))
+    groups["family"] = declare_family(hatchet, children)
+    groups["dedupe"] = declare_dedupe(hatchet, children)
+    return groups
+
+
+def flat(hatchet: Hatchet) -> SimpleNamespace:
+    """All of them by name."""
+    groups = declare(hatchet).values()
+    return SimpleNamespace(**{name: flow for group in groups for name, flow in vars(group).items()})
+
+
+EVERYDAY = ("payloads", "chatty", "retries", "errors", "timeouts", "waits", "family", "dedupe", "durable")
+"""What a worker without special slots or labels serves."""

@@ -3,13 +3,17 @@
 import asyncio
 import json
 from types import SimpleNamespace
-from typing import Any
 
 import grpc
 import pytest
-from hatchet_sdk import EmptyModel, Hatchet
+from gates import Gates
+from hatchet_sdk import EmptyModel, Hatchet, StepRunEventType
+from hatchet_sdk.config import TenacityConfig
+from hatchet_sdk.contracts.v1.shared.trigger_pb2 import TriggerWorkflowRequest
+from hatchet_sdk.types.trigger import TriggerWorkflowOptions
+from sdk_models import Big, Count, Gate, Point, Text
 from sdk_server import Served, Worker
-from sdk_workflows import Big, Count, Point, Text
+from sdk_workflows import flat
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -89,10 +93,12 @@ async def test_result_near_four_mebibytes_is_read_by_polling(flows: SimpleNamesp
     assert len(result["filler"].encode()) == size
 
 
-async def test_payload_over_the_limit_is_refused_at_once(flows: SimpleNamespace) -> None:
+async def test_payload_over_the_limit_is_refused_by_the_server(server: Served) -> None:
+    once = TenacityConfig(max_attempts=0)
+    client = server.client(grpc_max_send_message_length=8 << 20, tenacity=once)
     with pytest.raises(grpc.RpcError) as refused:
-        await asyncio.to_thread(flows.big.run, Big(filler="x" * (4 * 1024 * 1024)), wait_for_result=False)
-    assert refused.value.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT)
+        await flat(client).big.aio_run(Big(filler="x" * (4 << 20)))
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 async def test_default_and_given_metadata_reach_run_details(hatchet: Hatchet, flows: SimpleNamespace) -> None:
@@ -120,20 +126,10 @@ async def test_json_with_null_character_is_refused_at_once(flows: SimpleNamespac
 
 @pytest.mark.parametrize("priority", [0, 4])
 async def test_priority_out_of_range_is_refused_naming_it(hatchet: Hatchet, priority: int) -> None:
-    from hatchet_sdk.types.trigger import TriggerWorkflowOptions
-
     with pytest.raises(grpc.RpcError) as refused:
-        await hatchet._client.admin.aio_run_workflow(
-            "echo", "{}", TriggerWorkflowOptions.model_construct(**_options(priority=priority))
-        )
+        await hatchet._client.admin.aio_run_workflow("echo", "{}", TriggerWorkflowOptions(priority=priority))
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "priority" in refused.value.details()
-
-
-def _options(**changes: Any) -> dict[str, Any]:
-    from hatchet_sdk.types.trigger import TriggerWorkflowOptions
-
-    return {**TriggerWorkflowOptions().model_dump(), **changes}
 
 
 async def test_unknown_workflow_is_not_found_naming_it_at_once(hatchet: Hatchet) -> None:
@@ -156,32 +152,27 @@ async def test_unknown_workflow_in_a_bulk_refuses_all(hatchet: Hatchet, flows: S
     assert "no-such-workflow" in refused.value.details()
 
 
-async def test_sync_result_of_unknown_run_is_an_error(hatchet: Hatchet) -> None:
+async def test_details_of_an_unknown_run_are_not_found(server: Served) -> None:
+    client = server.client(tenacity=TenacityConfig(max_attempts=0))
     with pytest.raises(grpc.RpcError) as missing:
-        hatchet.runs.client_config.tenacity.max_attempts = 1
-        try:
-            await hatchet.runs.aio_get_details("11111111-1111-7111-8111-111111111111")
-        finally:
-            hatchet.runs.client_config.tenacity.max_attempts = 5
+        await client.runs.aio_get_details("11111111-1111-7111-8111-111111111111")
     assert missing.value.code() is grpc.StatusCode.NOT_FOUND
+    with pytest.raises(grpc.RpcError) as malformed:
+        await client.runs.aio_get_details("not-an-id")
+    assert malformed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_stream_chunks_arrive_in_order_and_the_stream_ends(
-    flows: SimpleNamespace, gates: Any, gate: str, hatchet: Hatchet
+    flows: SimpleNamespace, gates: Gates, gate: str, hatchet: Hatchet
 ) -> None:
-    reference = await flows.streams.aio_run(flows.streams._config.input_validator.validate_python({"gate": gate}),
-                                            wait_for_result=False)  # fmt: skip
+    reference = await flows.streams.aio_run(Gate(gate=gate), wait_for_result=False)
     chunks: list[str] = []
-
-    async def read() -> None:
-        async for chunk in hatchet.runs.subscribe_to_stream(reference.workflow_run_id):
-            chunks.append(chunk)
-
-    reading = asyncio.create_task(read())
-    await gates.wait(gate)
-    await gates.open(gate)
     async with asyncio.timeout(20):
-        await reading
+        async for chunk in hatchet.runs.subscribe_to_stream(reference.workflow_run_id):
+            if chunk != ".":
+                chunks.append(chunk)
+            elif gate not in gates.opened:
+                await gates.open(gate)
     assert chunks == [f"{number}·" for number in range(50)]
 
 
@@ -190,6 +181,26 @@ async def test_stream_of_a_finished_run_ends_at_once(flows: SimpleNamespace, hat
     await reference.aio_result()
     async with asyncio.timeout(5):
         assert [chunk async for chunk in hatchet.runs.subscribe_to_stream(reference.workflow_run_id)] == []
+
+
+async def test_events_by_metadata_follow_every_matching_run_until_the_last_ends(
+    flows: SimpleNamespace, gates: Gates, gate: str, hatchet: Hatchet
+) -> None:
+    mark = {"followed": gate}
+    first, second = [
+        await flows.streams.aio_run(Gate(gate=gate), wait_for_result=False, additional_metadata=mark)
+        for _ in range(2)
+    ]
+    await gates.wait(gate, 2)
+    kinds: list[StepRunEventType] = []
+    async with asyncio.timeout(20):
+        async for event in hatchet.listener.stream_by_additional_metadata("followed", gate):
+            kinds.append(event.type)
+            if gate not in gates.opened:
+                await gates.open(gate)
+    assert kinds.count(StepRunEventType.STEP_RUN_EVENT_TYPE_COMPLETED) == 4, "two tasks and their runs"
+    assert kinds.count(StepRunEventType.STEP_RUN_EVENT_TYPE_STREAM) >= 100
+    assert await first.aio_result() == await second.aio_result() == {"chunks": 50}
 
 
 async def test_logs_are_taken(flows: SimpleNamespace) -> None:
@@ -222,8 +233,6 @@ async def test_wrong_token_is_unauthenticated(server: Served) -> None:
 
 
 async def test_metadata_that_is_no_object_is_refused(hatchet: Hatchet) -> None:
-    from hatchet_sdk.contracts.v1.shared.trigger_pb2 import TriggerWorkflowRequest
-
     stub = hatchet._client.admin._get_or_create_v0_client()
     for field in ("input", "additional_metadata"):
         with pytest.raises(grpc.RpcError) as refused:

@@ -64,6 +64,9 @@ class Seen:
     open_streams: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def began(self, method: Method, call: Call, start_ns: int) -> None:
+        assert start_ns > 0
+
     def traced(self, method: Method, call: Call, code: Code, start_ns: int, end_ns: int) -> None:
         assert start_ns <= end_ns
         self.spans.append((method.name, call, code))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -36,11 +37,18 @@ Sources = tuple[Mapping[str, str], Path | None, Mapping[str, Flag], Mapping[str,
 """Where settings come from: environment, directory, flags, the defaults of this command."""
 
 
+_VARIABLES = {"SERVER_GRPC_PORT": "grpc", "SERVER_PORT": "rest", "SERVER_HEALTHCHECK_PORT": "health"}
+
+
 async def run(data_dir: Path, config_dir: Path | None, flags: Mapping[str, tuple[str, object]]) -> int:
     """Run until SIGTERM or SIGINT; the exit code."""
     keys = await asyncio.to_thread(ensure_key_files, data_dir / "keys", SystemIds())
     ports = _kept_ports(data_dir)
     given = {variable: Flag(option, str(value)) for variable, (option, value) in flags.items()}
+    for variable, kept in _VARIABLES.items():
+        # 0 asks for any free port: the one of the last start, so that clients find the server again.
+        if variable in given and given[variable].value == "0":
+            given[variable] = Flag(given[variable].option, str(getattr(ports, kept)))
     defaults = {
         "SERVER_GRPC_INSECURE": "true",
         "SERVER_GRPC_BIND_ADDRESS": "127.0.0.1",
@@ -71,7 +79,7 @@ async def run(data_dir: Path, config_dir: Path | None, flags: Mapping[str, tuple
             _keep_ports(data_dir, process)
             await _write_client_env(data_dir, process)
 
-        return await serve(loaded, Roles(engine=True, api=True), before=before)
+        return await serve(loaded, Roles(engine=True, api=True, share_port=False), before=before)
     finally:
         if database is not None:
             await database.stop()
@@ -93,9 +101,21 @@ def _load(sources: Sources) -> Loaded:
 
 def _kept_ports(data_dir: Path) -> Ports:
     try:
-        return msgspec.json.decode((data_dir / "ports.json").read_bytes(), type=Ports)
+        kept = msgspec.json.decode((data_dir / "ports.json").read_bytes(), type=Ports)
     except (OSError, msgspec.DecodeError):
         return Ports()
+    return Ports(*(port if _free(port) else 0 for port in (kept.grpc, kept.rest, kept.health)))
+
+
+def _free(port: int) -> bool:
+    """Whether nobody else listens there now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _keep_ports(data_dir: Path, process: Process) -> None:
@@ -128,6 +148,7 @@ async def _write_client_env(data_dir: Path, process: Process) -> None:
         f"export HATCHET_CLIENT_HOST_PORT={engine.grpc_address}",
         f"export HATCHET_CLIENT_TLS_STRATEGY={strategy}",
         f"export HATCHET_CLIENT_SERVER_URL={rest.url}",
+        f"export HATCHET_CLIENT_API_URL={rest.url}",  # what the TypeScript SDK calls it
         "",
     ]
     fresh = path.with_name("client.env.new")

@@ -33,11 +33,15 @@ from broadaxe.telemetry.health import Health, HttpListener
 
 log = logging.getLogger("broadaxe.engine")
 
+LEAST_CALL_TIME = 1.0
+"""Seconds that open calls have to end even when the drain took all the time there was."""
+
 
 class EnginePart:
     """Waits for the lease, then opens the gRPC port: until then another process serves."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, *, share_port: bool) -> None:
+        """`share_port`: the next process of a rolling change may listen on the same gRPC port."""
         settings = shared.settings
         self._shared = shared
         self.core = EngineCore(
@@ -63,7 +67,7 @@ class EnginePart:
             V1DispatcherServicer(),
         )
         methods = [method for servicer in servicers for method in servicer.methods()]
-        self._server = _transport(methods, pipeline, shared.clock, settings)
+        self._server = _transport(methods, pipeline, shared.clock, settings, share_port=share_port)
         self._health = Health(shared.version)
         self._health.add_ready("database", lambda: shared.ledger.state.available)
         self._health.add_ready("scheduling", lambda: self.core.ready)
@@ -86,6 +90,7 @@ class EnginePart:
             doubt=engine.in_doubt_wait,
             hold=engine.hold_max_duration,
             patience=engine.trigger_wait,
+            drain_wait=settings.grpc.shutdown_timeout,
             max_internal_retries=settings.runtime.max_internal_retry_count,
             queue_limit=engine.queue_max_depth,
             payload_limit=settings.grpc.max_msg_size,
@@ -150,14 +155,17 @@ class EnginePart:
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait([self._opening])
+        end = self._shared.clock.monotonic() + self._shared.settings.grpc.shutdown_timeout
         await self.core.drain()
-        await self._server.stop(self._shared.settings.grpc.shutdown_timeout)
+        await self._server.stop(max(LEAST_CALL_TIME, end - self._shared.clock.monotonic()))
         await self.core.stop()
         if self._health_port is not None:
             await self._health_port.stop()
 
 
-def _transport(methods: list[Method], pipeline: Pipeline, clock: Clock, settings: Settings) -> Transport:
+def _transport(
+    methods: list[Method], pipeline: Pipeline, clock: Clock, settings: Settings, *, share_port: bool
+) -> Transport:
     """The transport that the settings choose."""
     grpc = settings.grpc
     tls = server_tls(settings)
@@ -173,6 +181,7 @@ def _transport(methods: list[Method], pipeline: Pipeline, clock: Clock, settings
                 max_message_size=grpc.max_msg_size,
                 stream_window=grpc.static_stream_window_size,
                 reflection=grpc.reflection_enabled,
+                reuse_port=share_port,
             ),
         )
     return GrpcioServer(
@@ -186,6 +195,7 @@ def _transport(methods: list[Method], pipeline: Pipeline, clock: Clock, settings
             max_message_size=grpc.max_msg_size,
             stream_window=grpc.static_stream_window_size,
             reflection=grpc.reflection_enabled,
+            reuse_port=share_port,
         ),
     )
 

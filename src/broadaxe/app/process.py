@@ -34,6 +34,8 @@ class Roles:
 
     engine: bool
     api: bool
+    share_port: bool = True
+    """Whether the next process of a rolling change may listen on the same gRPC port meanwhile."""
 
     @property
     def name(self) -> str:
@@ -66,7 +68,7 @@ class Process:
         self.shared = shared
         try:
             if self._roles.engine:
-                self.engine = EnginePart(shared)
+                self.engine = EnginePart(shared, share_port=self._roles.share_port)
             if self._roles.api:
                 self.rest = RestPart(shared, self.engine)
             await shared.telemetry.start()

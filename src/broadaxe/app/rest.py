@@ -9,8 +9,10 @@ from broadaxe.app.shared import Shared
 from broadaxe.clock import Clock
 from broadaxe.config.tls import client_tls
 from broadaxe.domain.ids import TenantId, WorkerId
+from broadaxe.domain.metadata import read_traceparent
 from broadaxe.engine.api import Origin, Trigger
 from broadaxe.engine.context import HEARTBEAT_FLUSH
+from broadaxe.engine.tracing import place_of_run
 from broadaxe.grpc_api.client import EngineClient
 from broadaxe.rest_api.app import build_app
 from broadaxe.rest_api.commands import Commands, EngineCommands
@@ -19,6 +21,8 @@ from broadaxe.rest_api.server import RestServer
 from broadaxe.store.ledger import Message, MessageKind
 from broadaxe.store.postgres_ledger import PostgresLedger
 from broadaxe.store.postgres_reads import PostgresReads
+from broadaxe.telemetry.context import parse_traceparent, run_span_id
+from broadaxe.telemetry.tracer import Tracer
 from broadaxe.views.store_views import StoreViews
 
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
@@ -29,13 +33,19 @@ TOKEN_REUSE = 60.0
 class RemoteCommands:
     """Changes from the API process: over gRPC, and by a message for what has no method there."""
 
-    def __init__(self, client: EngineClient, ledger: PostgresLedger) -> None:
+    def __init__(self, client: EngineClient, ledger: PostgresLedger, tracer: Tracer) -> None:
         self._client = client
         self._ledger = ledger
+        self._tracer = tracer
 
     async def trigger(self, tenant_id: TenantId, trigger: Trigger, origin: Origin) -> UUID:
         """Start a run."""
-        return await self._client.trigger(tenant_id, trigger, origin)
+        run_id = await self._client.trigger(tenant_id, trigger, origin)
+        # The engine decided the same from the same facts, so this process need not be told the run's place.
+        own = parse_traceparent(read_traceparent(trigger.metadata))
+        above = place_of_run(self._tracer, run_id, own or origin.caller)
+        origin.parent = above._replace(span_id=run_span_id(run_id))
+        return run_id
 
     async def cancel(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> list[UUID]:
         """Cancel."""
@@ -106,7 +116,7 @@ class RestPart:
         settings = self._shared.settings
         address = settings.internal_client.broadcast_address or settings.grpc.broadcast_address
         self._client = EngineClient(address, client_tls(settings), InternalTokens(self._shared))
-        return RemoteCommands(self._client, self._shared.ledger)
+        return RemoteCommands(self._client, self._shared.ledger, self._shared.telemetry.tracer)
 
     async def start(self) -> None:
         """Listen."""

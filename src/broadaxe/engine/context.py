@@ -78,6 +78,8 @@ class EngineOptions:
     """How long a watcher waits for a run that is not known yet."""
     watch_buffer: int = 10_000
     """Entries that may wait for one watcher or subscriber."""
+    drain_wait: float = 10.0
+    """How long a stop waits for the database, all its steps together."""
     sweep_every: float = 1.0
     heartbeat_flush: float = HEARTBEAT_FLUSH
     maintenance_every: float = 3_600.0

@@ -1,6 +1,8 @@
 """The engine: builds its parts and passes calls on to them. Implements `engine.api.Engine`."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -39,6 +41,10 @@ from broadaxe.engine.tracing import RunTraces
 from broadaxe.store.ledger import Ledger
 from broadaxe.telemetry.tracer import Tracer
 
+_LOG = logging.getLogger(__name__)
+_LEAST_WAIT = 0.5
+"""Seconds that a step of a stop has even when the ones before it took all the time."""
+
 
 class EngineCore:
     """One engine process. `start`, then serve; `drain`, stop the surfaces, `stop`."""
@@ -55,6 +61,8 @@ class EngineCore:
     ) -> None:
         context = EngineContext(ledger, clock, ids, tracer, meter, options)
         self._clock = clock
+        self._drain_wait = options.drain_wait
+        self._stop_by: float | None = None
         self.timers = Timers(clock)
         self.memory = Memory()
         self._gate = Gate(self.timers, options.hold)
@@ -97,7 +105,14 @@ class EngineCore:
         )
         self._registration = Registration(context, self._gate, self._catalog)
         self._triggers = Triggers(
-            context, self._gate, self.memory, self._catalog, self._scheduler, self._lifecycle, self._tally
+            context,
+            self._gate,
+            self.memory,
+            self._catalog,
+            self._scheduler,
+            self._lifecycle,
+            self._traces,
+            self._tally,
         )
         self._reports = Reports(context, self._gate, self._held, self.memory, writes, self._tally)
         self.ownership = Ownership(
@@ -122,6 +137,7 @@ class EngineCore:
             self._catalog,
             self._desk,
             self._operations,
+            self.ownership.confirmed_until,
             self._tally,
         )
         Gauges(meter, clock, self.memory, self._epoch)
@@ -148,11 +164,11 @@ class EngineCore:
         was not sent goes back to its queue. Events are still taken until `stop`."""
         self._gate.draining = True
         self._scheduler.stopped = True
-        await self._triggers.settle()
+        await self._within_drain(self._triggers.settle())
         self._desk.end_sessions()
         self._results.close()
         self._events.close()
-        await self._lifecycle.writes.settle()
+        await self._within_drain(self._lifecycle.writes.settle())
 
     async def stop(self) -> None:
         """Finish what is in flight and give the lease back. The surfaces are stopped before."""
@@ -160,16 +176,34 @@ class EngineCore:
         self._scheduler.stopped = True
         self._gate.give_up()
         self._held.give_up()
+        await self._within_drain(self._finish())
+        self._background.cancel()
+        self._gate.set_closed()
+        await self._within_drain(self.ownership.stop())
+        await self.timers_service.stop()
+        self.flush_metrics()
+        self.timers.clear()
+
+    async def _finish(self) -> None:
         await self.maintenance.stop()
         await self.sweep.stop()
         await self.heartbeats.stop()
         await self._lifecycle.writes.settle()
         await self._background.settle()
-        self._gate.set_closed()
-        await self.ownership.stop()
-        await self.timers_service.stop()
-        self.flush_metrics()
-        self.timers.clear()
+
+    async def _within_drain(self, work: Coroutine[None, None, None]) -> None:
+        """Without a database some of it never ends: what is not committed by then never was acknowledged.
+
+        All steps of a stop share one deadline, or the operator's patience would be asked for once a step.
+        """
+        now = self._clock.monotonic()
+        if self._stop_by is None:
+            self._stop_by = now + self._drain_wait
+        try:
+            async with asyncio.timeout(max(_LEAST_WAIT, self._stop_by - now)):
+                await work
+        except TimeoutError:
+            _LOG.warning("the engine stops with work in flight: the database did not answer in time")
 
     def health(self) -> dict[str, bool]:
         """Whether each service does its work."""

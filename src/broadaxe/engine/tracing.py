@@ -2,6 +2,7 @@
 when the thing they describe has ended: nothing is open for long, and a crash loses none for ever.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -12,13 +13,16 @@ from broadaxe.engine.dispatch.sessions import Session, Written
 from broadaxe.engine.scheduler.live import LiveTask, StepPlan
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.context import (
+    ZERO_SPAN_ID,
     TraceContext,
     attempt_span_id,
     format_traceparent,
     queue_span_id,
     run_span_id,
+    run_trace_id,
 )
 from broadaxe.telemetry.encode import Pair
+from broadaxe.telemetry.tracer import Tracer
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -29,6 +33,10 @@ _OUTCOMES = {
     AttemptOutcome.REASSIGNED: ("reassigned", "worker_lost"),
     AttemptOutcome.SEND_FAILED: ("send_failed", "send_failed"),
 }
+_TIMED_OUT = re.compile(r"Task exceeded timeout of [0-9a-z.]+")
+_ERROR_CLASS = re.compile(
+    r"((?:[A-Za-z_]\w{0,63}\.){0,8}[A-Z]\w{0,63}(?:Error|Exception|Timeout|Exit|Interrupt)|Error)(?=:|$)"
+)
 SYSTEM = "broadaxe"
 _KNOWN = 4_096
 
@@ -41,6 +49,17 @@ def nanoseconds(at: datetime) -> int:
 def sampled(facts: TaskFacts) -> bool:
     """Whether the task's trace is recorded, as was decided at its trigger."""
     return bool(facts.trace[24] & 1)
+
+
+def place_of_run(tracer: Tracer, run_id: UUID, caller: TraceContext | None) -> TraceContext:
+    """What a run that no task spawned hangs under: its caller, else nothing, in the run's own trace.
+
+    Decides whether the trace is recorded.
+    """
+    if caller is not None:
+        return caller._replace(sampled=tracer.decide(caller.trace_id, caller))
+    trace_id = run_trace_id(run_id)
+    return TraceContext(trace_id, ZERO_SPAN_ID, tracer.decide(trace_id, None))
 
 
 def run_context(facts: TaskFacts) -> TraceContext:
@@ -107,20 +126,28 @@ class RunTraces:
             attrs=attrs,
         )
 
-    def attempt_ended(self, facts: TaskFacts, plan: StepPlan, record: AttemptRecord) -> None:
-        """An attempt ended while its task goes on. Replays are told of by the end before them."""
+    def attempt_ended(
+        self, facts: TaskFacts, plan: StepPlan, record: AttemptRecord, replayed: bool = False
+    ) -> None:
+        """An attempt ended while its task goes on. Replays are told of by the end before them.
+
+        `replayed`: told again from its row, after a restart.
+        """
         known = _OUTCOMES.get(record.outcome)
         if known is None or not sampled(facts):
             return
         outcome, reason = known
+        extra: list[Pair] = [(T.ATTR_OUTCOME, outcome), (T.ATTR_RETRY_REASON, reason)]
+        if replayed:
+            extra.append((T.ATTR_REPLAYED, True))
         self._attempt(
             facts,
             plan,
             record.attempt,
             (record.queued_at, record.assigned_at, record.ended_at),
-            [(T.ATTR_OUTCOME, outcome), (T.ATTR_RETRY_REASON, reason)],
+            extra,
             str(record.worker_id),
-            (reason, record.error),
+            (reason, _failure(record.error)[1]),
         )
 
     def reassigned(self, facts: TaskFacts, plan: StepPlan, record: AttemptRecord) -> None:
@@ -142,7 +169,7 @@ class RunTraces:
         if not sampled(facts) or status.finished_at is None:
             return
         outcome = _ENDS[status.state]
-        failure = ("failure", status.error) if status.state is TaskState.FAILED else None
+        failure = _failure(status.error) if status.state is TaskState.FAILED else None
         extra: list[Pair] = [(T.ATTR_OUTCOME, outcome)]
         if replayed:
             extra.append((T.ATTR_REPLAYED, True))
@@ -172,7 +199,30 @@ class RunTraces:
             span_id=run_span_id(facts.run_id),
             attrs=attrs,
             error_type=failure[0] if failure else None,
-            message=_message(failure[1]) if failure else None,
+            message=failure[1] if failure else None,
+        )
+
+    def not_created(self, live: LiveTask, refused: str | None) -> None:
+        """A trigger made no run: its child key was taken, or its commit was `refused`.
+
+        The span takes the id that the run's would have had: what was recorded of the trigger hangs under it.
+        """
+        facts = live.facts
+        if not sampled(facts):
+            return
+        self._tracer.emit(
+            T.SPAN_INGEST,
+            TraceContext(facts.trace[:16], facts.trace[16:24], True),
+            nanoseconds(facts.created_at),
+            max(nanoseconds(facts.created_at), self._clock.now_ns()),
+            span_id=run_span_id(facts.run_id),
+            attrs=(
+                (T.ATTR_TENANT_ID, str(facts.tenant_id)),
+                (T.ATTR_WORKFLOW_NAME, live.plan.version.definition.name),
+                (T.ATTR_WORKFLOW_ID, str(facts.workflow_id)),
+                (T.ATTR_OUTCOME, "deduplicated" if refused is None else "refused"),
+            ),
+            error_type=refused,
         )
 
     def delivered(self, run: TraceContext, result: RunFinished, finished_ns: int) -> None:
@@ -197,7 +247,7 @@ class RunTraces:
         times: tuple[datetime, datetime | None, datetime],
         extra: list[Pair],
         worker_id: str,
-        failure: tuple[str, bytes | None] | None,
+        failure: tuple[str, str | None] | None,
     ) -> None:
         queued_at, assigned_at, ended_at = times
         run = run_context(facts)
@@ -225,7 +275,7 @@ class RunTraces:
             attrs=[*attrs, *extra, (T.ATTR_WORKER_ID, worker_id)],
             links=links,
             error_type=failure[0] if failure else None,
-            message=_message(failure[1]) if failure else None,
+            message=failure[1] if failure else None,
         )
 
     def _task(self, facts: TaskFacts, plan: StepPlan, attempt: int) -> list[Pair]:
@@ -244,8 +294,14 @@ class RunTraces:
         return [*known, (T.ATTR_ATTEMPT, attempt)]
 
 
-def _message(error: bytes | None) -> str | None:
-    """The first line of an error text, for a span's status: enough to see, too little to leak a payload."""
-    if not error:
-        return None
-    return error[:2_048].decode("utf-8", "replace").split("\n", 1)[0][:256]
+def _failure(error: bytes | None) -> tuple[str, str | None]:
+    """The `error.type` of a failed attempt, and what its status may say.
+
+    An error's text is the user's data. Of it only the class that it begins with gets into a span. The text
+    of a time-out is ours, and says how long was allowed.
+    """
+    line = (error or b"")[:512].decode("utf-8", "replace").split("\n", 1)[0]
+    if _TIMED_OUT.fullmatch(line):
+        return "timeout", line
+    named = _ERROR_CLASS.match(line)
+    return "failure", named[1] if named else None

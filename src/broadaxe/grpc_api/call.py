@@ -13,6 +13,8 @@ from google.protobuf.message import Message
 
 from broadaxe.domain.ids import TenantId
 from broadaxe.telemetry.context import TraceContext, parse_traceparent
+from broadaxe.telemetry.encode import Pair
+from broadaxe.telemetry.tracer import AnySpan
 
 _EMPTY: Mapping[str, str | bytes] = {}
 
@@ -63,14 +65,17 @@ class Call:
         "_caller",
         "_parent",
         "_when_open",
+        "attributes",
         "cancelled",
         "closing",
         "deadline",
         "metadata",
         "method",
         "peer",
+        "span",
         "tenant",
         "token_id",
+        "traced",
     )
 
     def __init__(
@@ -99,6 +104,12 @@ class Call:
         """Whose call it is; set once the token has been accepted, so always there for a handler."""
         self.token_id: UUID | None = None
         """Which token the call came with."""
+        self.attributes: list[Pair] = []
+        """What the call's span is to carry beyond what every one has."""
+        self.traced = True
+        """Whether the call gets a span; a handler may say that it deserves none."""
+        self.span: AnySpan | None = None
+        """The call's span where it is open during the call; None where it is recorded at its end."""
         self._caller: TraceContext | None = None
         self._parent: TraceContext | None = None
         self._when_open: Callable[[], None] | None = None

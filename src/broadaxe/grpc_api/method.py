@@ -55,6 +55,9 @@ class Method:
     """A `SingleHandler` or a `StreamHandler`, as `kind` says."""
     rate_group: RateGroup | None
     """None: anyone may call, without a token and without a limit."""
+    placed: bool = False
+    """Its handler chooses what its span hangs under, which it knows late: the span is recorded at the end,
+    with nothing below it. Spans of other methods are open meanwhile, with their statements below."""
     traced: bool = True
     """False for calls too frequent and too dull for a span; metrics count them all the same."""
 
@@ -76,6 +79,7 @@ def service_methods(
     handlers: Mapping[str, Handler],
     rate_group: RateGroup | None,
     *,
+    placed: frozenset[str] = frozenset(),
     untraced: frozenset[str] = frozenset(),
     missing: str = "is not available on this server",
 ) -> list[Method]:
@@ -84,11 +88,11 @@ def service_methods(
     `handlers` maps method names to handlers; a method of the service without one answers UNIMPLEMENTED with
     its name and the text `missing`. Raises ValueError for a name that the service does not have.
     """
-    unknown = (set(handlers) | untraced) - set(service.methods_by_name)
+    unknown = (set(handlers) | placed | untraced) - set(service.methods_by_name)
     if unknown:
         raise ValueError(f"{service.full_name} has no {', '.join(sorted(unknown))}")
     return [
-        _method(service, described, handlers.get(described.name), rate_group, untraced, missing)
+        _method(service, described, handlers.get(described.name), rate_group, placed, untraced, missing)
         for described in service.methods
     ]
 
@@ -98,6 +102,7 @@ def _method(
     described: MethodDescriptor,
     handler: Handler | None,
     rate_group: RateGroup | None,
+    placed: frozenset[str],
     untraced: frozenset[str],
     missing: str,
 ) -> Method:
@@ -113,6 +118,7 @@ def _method(
         response_class=GetMessageClass(described.output_type),
         handler=handler,
         rate_group=rate_group,
+        placed=described.name in placed,
         traced=described.name not in untraced,
     )
 

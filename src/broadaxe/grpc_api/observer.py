@@ -24,6 +24,9 @@ class Metrics(Protocol):
 class Observer(Protocol):
     """Is told of every call; must not raise."""
 
+    def began(self, method: Method, call: Call, start_ns: int) -> None:
+        """A call was admitted; nanoseconds since 1970."""
+
     def traced(self, method: Method, call: Call, code: Code, start_ns: int, end_ns: int) -> None:
         """A unary call has ended, or a stream is open (or failed to open); nanoseconds since 1970."""
 
@@ -41,7 +44,8 @@ class TelemetryObserver:
     """Records through the telemetry room.
 
     The span hangs where the handler said (`call.trace_parent`), else under the caller, else it is a root of
-    its own. It is emitted when its end is known, so nothing of it is kept during the call.
+    its own. Where the handler chooses it is emitted when its end is known, and nothing of it is kept during
+    the call; otherwise it is open meanwhile, so that statements hang under it.
     """
 
     def __init__(self, tracer: Tracer, metrics: Metrics) -> None:
@@ -50,32 +54,51 @@ class TelemetryObserver:
         self._labels: dict[tuple[str, Code], Labels] = {}
         self._streams: Counter[str] = Counter()
 
-    def traced(self, method: Method, call: Call, code: Code, start_ns: int, end_ns: int) -> None:
-        """Emit the SERVER span of one call."""
+    def began(self, method: Method, call: Call, start_ns: int) -> None:
+        """Open the span of a call whose place is known."""
         tracer = self._tracer
-        if not tracer.enabled:
+        if tracer.enabled and method.traced and not method.placed:
+            name = T.rpc_span(method.service, method.name)
+            call.span = tracer.start(name, tracer.adopt(call.caller), start_ns=start_ns)
+            tracer.enter(call.span)
+
+    def traced(self, method: Method, call: Call, code: Code, start_ns: int, end_ns: int) -> None:
+        """End or emit the SERVER span of one call."""
+        tracer = self._tracer
+        if not tracer.enabled or not call.traced:
+            return
+        error_type = code.name if code in SERVER_FAULTS else None
+        if call.span is not None:
+            if call.span.recording:
+                for attr, value in self._attributes(method, call, code):
+                    call.span.set(attr, value)
+                call.span.end(end_ns, error_type)
             return
         parent = call.parent
         if parent is None:
             parent = tracer.adopt(call.caller)
         if not parent.sampled:
             return
-        attributes: list[tuple[Attr, AttrValue]] = [
-            (T.ATTR_RPC_SYSTEM, "grpc"),
-            (T.ATTR_RPC_SERVICE, method.service),
-            (T.ATTR_RPC_METHOD, method.name),
-            (T.ATTR_RPC_GRPC_STATUS_CODE, int(code)),
-        ]
-        if call.tenant is not None:
-            attributes.append((T.ATTR_TENANT_ID, str(call.tenant)))
         tracer.emit(
             T.rpc_span(method.service, method.name),
             parent=parent,
             start_ns=start_ns,
             end_ns=end_ns,
-            attrs=attributes,
-            error_type=code.name if code in SERVER_FAULTS else None,
+            attrs=self._attributes(method, call, code),
+            error_type=error_type,
         )
+
+    def _attributes(self, method: Method, call: Call, code: Code) -> list[tuple[Attr, AttrValue]]:
+        attributes: list[tuple[Attr, AttrValue]] = [
+            (T.ATTR_RPC_SYSTEM, "grpc"),
+            (T.ATTR_RPC_SERVICE, method.service),
+            (T.ATTR_RPC_METHOD, method.name),
+            (T.ATTR_RPC_GRPC_STATUS_CODE, int(code)),
+            *call.attributes,
+        ]
+        if call.tenant is not None:
+            attributes.append((T.ATTR_TENANT_ID, str(call.tenant)))
+        return attributes
 
     def stream_began(self, method: Method) -> None:
         """Count an open stream."""

@@ -79,6 +79,7 @@ class Pipeline:
         try:
             await self._admit(method, call)
             admitted = True
+            self._observer.began(method, call, start_ns)
             reply: Message = await method.handler(_decode(method, request), call)
             return reply.SerializeToString()
         except asyncio.CancelledError:
@@ -113,6 +114,7 @@ class Pipeline:
                 raise Unavailable("the server is stopping")
             admitted = True
             call.on_open(trace)
+            self._observer.began(method, call, start_ns)
             self._observer.stream_began(method)
             async for message in self._messages(method, request, call):
                 call.opened()

@@ -264,7 +264,7 @@ class Database:
         """Repeatable work in one transaction; see `run` for errors."""
 
         async def whole(session: Session) -> Result:
-            await session.begin(parent)
+            await session.begin()
             try:
                 result = await work(session)
                 await session.commit(parent)

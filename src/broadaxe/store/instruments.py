@@ -112,7 +112,8 @@ class Instruments:
             raise
         self._ended(statement.operation, statement.target, began, "")
         if span.recording:
-            span.set(T.ATTR_DB_RESPONSE_RETURNED_ROWS, rows(result))
+            written = T.ATTR_ROWS_CHANGED if statement.silent else T.ATTR_DB_RESPONSE_RETURNED_ROWS
+            span.set(written, rows(result))
             span.end()
         return result
 

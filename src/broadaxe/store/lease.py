@@ -217,6 +217,9 @@ class LeaseKeeper:
             return
         await session.fetch(statement("lease_take"), partition, epoch, engine_id)
         mark = await session.fetch_value(statement("span_mark_read"), partition)
+        if mark is None:
+            # Of the very first owner nothing has left yet; if it dies at once, the next begins from here.
+            await session.fetch(statement("span_mark_set"), partition, self._db.clock.now())
         await session.commit()
         if self._engine_id != engine_id:  # given up while this was under way
             await session.fetch(statement("lease_unlock"), LOCK_CLASS, partition)

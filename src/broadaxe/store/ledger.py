@@ -97,6 +97,14 @@ class WorkerRow:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedAttempt:
+    """An attempt that ended while its task went on; its output is left out."""
+
+    facts: TaskFacts
+    record: AttemptRecord
+
+
+@dataclass(frozen=True, slots=True)
 class LogLine:
     """One log line of a task."""
 
@@ -228,6 +236,9 @@ class Ledger(Protocol):
 
     def load_finished_since(self, at: datetime) -> "AsyncIterator[list[StoredTask]]":
         """Tasks that became final since then, in pages: their spans may be missing."""
+
+    def load_attempts_since(self, at: datetime) -> "AsyncIterator[list[EndedAttempt]]":
+        """Attempts that ended since then while their tasks went on, in pages: their spans may be missing."""
 
     def sweep(self, confirmed_until: datetime | None) -> "Awaitable[list[Message]]":
         """The one statement a second: takes the messages that wait, and notes up to when our spans left."""

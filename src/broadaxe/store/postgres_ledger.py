@@ -15,6 +15,7 @@ from broadaxe.store.instruments import MetricSink
 from broadaxe.store.lease import LeaseKeeper
 from broadaxe.store.ledger import (
     DatabaseState,
+    EndedAttempt,
     Lease,
     LogLine,
     Message,
@@ -185,6 +186,9 @@ class PostgresLedger:
 
     def load_finished_since(self, at: datetime) -> AsyncIterator[list[StoredTask]]:
         return self._tasks.load_finished_since(at)
+
+    def load_attempts_since(self, at: datetime) -> AsyncIterator[list[EndedAttempt]]:
+        return self._tasks.load_attempts_since(at)
 
     async def sweep(self, confirmed_until: datetime | None) -> list[Message]:
         return await self._lease.sweep(confirmed_until)

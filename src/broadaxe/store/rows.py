@@ -7,9 +7,10 @@ from uuid import UUID
 import msgspec
 
 from broadaxe.domain.ids import TenantId
-from broadaxe.domain.task import AttemptRecord, TaskFacts, TaskState, TaskStatus
+from broadaxe.domain.task import AttemptOutcome, AttemptRecord, TaskFacts, TaskState, TaskStatus
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition
 from broadaxe.store.ledger import (
+    EndedAttempt,
     LogLine,
     Message,
     MessageKind,
@@ -88,6 +89,24 @@ def task_of(record: Record) -> StoredTask:
     values = tuple(record)
     facts = TaskFacts(*values[:_FACT_COLUMNS])
     return StoredTask(facts, TaskStatus(_STATES[values[_FACT_COLUMNS]], *values[_FACT_COLUMNS + 1 :]))
+
+
+def ended_attempt_of(record: Record) -> EndedAttempt:
+    """A row of `task_columns` and of an attempt behind them."""
+    values = tuple(record)
+    number, outcome, queued_at, assigned_at, started_at, ended_at, worker_id, error = values[-8:]
+    ended = AttemptRecord(
+        attempt=number,
+        outcome=AttemptOutcome(outcome),
+        queued_at=queued_at,
+        assigned_at=assigned_at,
+        started_at=started_at,
+        ended_at=ended_at,
+        worker_id=worker_id,
+        output=None,
+        error=error,
+    )
+    return EndedAttempt(TaskFacts(*values[:_FACT_COLUMNS]), ended)
 
 
 def definition_bytes(definition: WorkflowDefinition) -> bytes:

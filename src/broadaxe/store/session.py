@@ -9,6 +9,7 @@ from broadaxe.store.failures import DRIVER_ERRORS
 from broadaxe.store.instruments import Instruments, Parent
 from broadaxe.store.statements import Statement
 from broadaxe.telemetry import names as T
+from broadaxe.telemetry.tracer import NOOP
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -61,6 +62,14 @@ class Session:
         """Runs a statement; its rows. Errors are the driver's. `batch`: how many items the arrays hold."""
         connection = self._connection
 
+        if statement.silent:
+
+            async def write() -> str:
+                return await connection.execute(statement.text, *args)
+
+            await self._instruments.run(statement, write, _written, parent, batch)
+            return []
+
         async def call() -> list[Record]:
             return await connection.fetch(statement.text, *args)
 
@@ -79,9 +88,9 @@ class Session:
 
         await self._instruments.run(statement, call, _no_rows, parent, 0)
 
-    async def begin(self, parent: Parent = None) -> None:
-        """Opens a transaction."""
-        await self._simple(_BEGIN, parent)
+    async def begin(self) -> None:
+        """Opens a transaction. It has no span of its own: its time is inside the span of whoever opens it."""
+        await self._simple(_BEGIN, NOOP)
 
     async def commit(self, parent: Parent = None) -> None:
         """Commits; when it raises because the connection broke, the outcome is unknown."""
@@ -114,6 +123,12 @@ class Session:
     def terminate(self) -> None:
         """Closes at once."""
         self._connection.terminate()
+
+
+def _written(status: str) -> int:
+    """The number at the end of `INSERT 0 3` or `UPDATE 3`."""
+    number = status.rpartition(" ")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def _no_rows(_: str) -> int:

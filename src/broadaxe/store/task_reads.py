@@ -9,8 +9,8 @@ import msgspec
 from broadaxe.domain.ids import TaskId, TenantId
 from broadaxe.domain.task import TaskFilter, TaskState
 from broadaxe.store.connection import Database
-from broadaxe.store.ledger import StoredTask
-from broadaxe.store.rows import id_floor, task_of
+from broadaxe.store.ledger import EndedAttempt, StoredTask
+from broadaxe.store.rows import ended_attempt_of, id_floor, task_of
 from broadaxe.store.session import Record
 from broadaxe.store.statements import Statement, statement
 
@@ -85,6 +85,19 @@ class TaskReads:
         """Tasks that became final since then, in pages."""
         async for page in self._pages(statement("task_finished_page"), at):
             yield page
+
+    async def load_attempts_since(self, at: datetime) -> AsyncIterator[list[EndedAttempt]]:
+        """Attempts that ended since then while their tasks went on, in pages."""
+        size = self._db.options.live_page_rows
+        after: tuple[UUID, int] = (_NO_ID, -1)
+        while True:
+            rows = await self._db.fetch(statement("attempt_ended_page"), at, *after, size)
+            if rows:
+                ended = [ended_attempt_of(row) for row in rows]
+                after = (ended[-1].facts.id, ended[-1].record.attempt)
+                yield ended
+            if len(rows) < size:
+                return
 
     async def _pages(self, page: Statement, *args: object) -> AsyncIterator[list[StoredTask]]:
         size = self._db.options.live_page_rows

@@ -269,7 +269,7 @@ class GroupCommitWriter:
         results: list[object] = []
         committing = False
         try:
-            await session.begin(trace.parent)
+            await session.begin()
             transaction = await session.fetch_value(
                 statement("lease_fence"), fence.partition, fence.epoch, fence.engine_id, parent=trace.parent
             )

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from broadaxe.telemetry.names import ATTRS, EVENTS, METRICS, PREFIX, SCOPE, SPANS, TEMPLATES
 from broadaxe.telemetry.receiver import ReceivedSpan
-from broadaxe.telemetry.render import group_by_trace
+from broadaxe.telemetry.trace_tree import group_by_trace
 from broadaxe.telemetry.vocabulary import Metric, SpanKind
 
 _TYPES: Mapping[str, type] = {attr.name: attr.type for attr in ATTRS}

@@ -1,108 +1,32 @@
-"""Draws a trace as a tree with durations and a time line, for terminals."""
+"""Draws a trace for terminals: duration and time line first, so that nothing cuts them, then the tree."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from statistics import median
 
-from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-from broadaxe.telemetry.names import PREFIX
+from broadaxe.telemetry.names import PREFIX, SPAN_ATTEMPT, SPAN_FLUSH, SPAN_QUEUE_WAIT, SPAN_RUN
 from broadaxe.telemetry.receiver import ReceivedSpan
+from broadaxe.telemetry.trace_tree import Line, TraceTree
 
-SpanKey = tuple[str, str]
-
-_BAR = 28
-_DETAILS = ("outcome", "action.id", "attempt", "retry.reason", "batch.size", "worker.name")
-_LINK_DEPTH = 1
+_DURATION = 7
+_BAR = range(8, 29)
+"""How wide the time line may be; a fifth of the line within these bounds."""
+_SERVICE = 14
+_TITLE = 24
+"""With less room for names than this, services are left out."""
+_DETAILS = {
+    SPAN_RUN.name: ("workflow.name", "outcome"),
+    SPAN_ATTEMPT.name: ("attempt", "outcome"),
+    SPAN_QUEUE_WAIT.name: ("attempt",),
+    SPAN_FLUSH.name: ("batch.size",),
+}
+_OTHER_DETAILS = ("event.type", "retry.reason", "worker.name")
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a drawn trace."""
-
-    span: ReceivedSpan
-    guide: str
-    """The branches to its left."""
-    note: str
-    """`""`, `linked` (drawn because a span above links to it) or `orphan` (its parent is missing)."""
-
-
-def group_by_trace(spans: Iterable[ReceivedSpan]) -> dict[str, list[ReceivedSpan]]:
-    """Spans by trace id, traces in order of their first span, spans by start."""
-    groups: dict[str, list[ReceivedSpan]] = defaultdict(list)
-    for span in spans:
-        groups[span.trace_id].append(span)
-    for group in groups.values():
-        group.sort(key=lambda span: (span.start_ns, -span.end_ns))
-    return dict(sorted(groups.items(), key=lambda item: item[1][0].start_ns))
-
-
-class TraceTree:
-    """The spans of one trace in the order of a tree, with what they link to in other traces below them."""
-
-    def __init__(self, spans: Iterable[ReceivedSpan], others: Iterable[ReceivedSpan] = ()) -> None:
-        self.spans = sorted(spans, key=lambda span: (span.start_ns, -span.end_ns))
-        self._own = {span.span_id for span in self.spans}
-        self._index: dict[SpanKey, ReceivedSpan] = {}
-        self._children: dict[SpanKey, list[ReceivedSpan]] = defaultdict(list)
-        for span in (*others, *self.spans):
-            if (key := (span.trace_id, span.span_id)) not in self._index:
-                self._index[key] = span
-                self._children[(span.trace_id, span.parent_id)].append(span)
-        for children in self._children.values():
-            children.sort(key=lambda span: (span.start_ns, -span.end_ns))
-
-    @property
-    def roots(self) -> list[ReceivedSpan]:
-        """Spans without a parent, and orphans."""
-        return [span for span in self.spans if span.parent_id not in self._own]
-
-    @property
-    def orphans(self) -> list[ReceivedSpan]:
-        """Spans whose parent did not arrive."""
-        return [span for span in self.roots if span.parent_id]
-
-    def lines(self) -> list[Line]:
-        """The tree from top to bottom; every span once, also when ids form a circle."""
-        seen: set[SpanKey] = set()
-        out: list[Line] = []
-        for span in self.roots:
-            self._walk(span, "orphan" if span.parent_id else "", seen, out)
-        for span in self.spans:
-            if (span.trace_id, span.span_id) not in seen:
-                self._walk(span, "orphan", seen, out)
-        return out
-
-    def _below(self, span: ReceivedSpan, depth: int) -> list[tuple[ReceivedSpan, str]]:
-        below = [(child, "") for child in self._children[(span.trace_id, span.span_id)]]
-        if depth < _LINK_DEPTH:
-            linked = (self._index.get(link) for link in span.links)
-            below += [(one, "linked") for one in linked if one is not None and one.trace_id != span.trace_id]
-        return below
-
-    def _walk(self, root: ReceivedSpan, note: str, seen: set[SpanKey], out: list[Line]) -> None:
-        # A stack of its own instead of recursion: chains of child runs may be deeper than Python's limit.
-        stack = [(root, "", "", note, 0)]
-        while stack:
-            span, guide, indent, why, depth = stack.pop()
-            key = (span.trace_id, span.span_id)
-            if key in seen:
-                continue
-            seen.add(key)
-            out.append(Line(span, guide, why))
-            below = self._below(span, depth)
-            for number in range(len(below) - 1, -1, -1):
-                child, reason = below[number]
-                last = number == len(below) - 1
-                guide_below = indent + ("└─ " if last else "├─ ")
-                indent_below = indent + ("   " if last else "│  ")
-                stack.append((child, guide_below, indent_below, reason, depth + (reason == "linked")))
-
-
-def format_duration(nanoseconds: int) -> str:
+def format_duration(nanoseconds: float) -> str:
     """A duration with three digits at most: `850us`, `12.3ms`, `4.56s`."""
     if nanoseconds < 1_000_000:
         return f"{nanoseconds / 1_000:.0f}us"
@@ -113,66 +37,97 @@ def format_duration(nanoseconds: int) -> str:
     return f"{nanoseconds / 1_000_000_000:.2f}s"
 
 
-def _bar(span: ReceivedSpan, begin: int, end: int) -> str:
-    whole = max(1, end - begin)
-    first = min(_BAR - 1, max(0, (span.start_ns - begin) * _BAR // whole))
-    last = min(_BAR, max(first + 1, -(-(span.end_ns - begin) * _BAR // whole)))
-    return " " * first + "━" * (last - first) + " " * (_BAR - last)
+def _details(span: ReceivedSpan) -> list[str]:
+    keys = _DETAILS.get(span.name, _OTHER_DETAILS)
+    shown = [str(span.attributes[PREFIX + key]) for key in keys if PREFIX + key in span.attributes]
+    if span.name == SPAN_FLUSH.name:
+        return [f"of {size}" for size in shown if size != "1"]
+    return shown
 
 
 def _title(line: Line, colour: str) -> Text:
     span = line.span
     title = Text(line.guide, style="dim")
+    if line.note == "more":
+        took = sorted(one.duration_ns for one in line.more)
+        figures = "/".join(format_duration(value) for value in (took[0], median(took), took[-1]))
+        return title.append(f"… {len(took)} more like it ({figures})", style="italic")
     if line.note == "linked":
         title.append("↗ ", style="dim")
     elif line.note == "orphan":
         title.append("? ", style="bold yellow")
     title.append(span.name.removeprefix(PREFIX), style="bold red" if span.error else colour)
-    shown = [f"{span.attributes[PREFIX + key]}" for key in _DETAILS if PREFIX + key in span.attributes]
-    if shown:
-        title.append(" " + " ".join(shown), style="dim")
+    for detail in _details(span):
+        title.append(f" {detail}", style="dim")
     if span.error:
         reason = span.message or span.attributes.get("error.type", "error")
         title.append(f" ✗ {reason}", style="red")
     return title
 
 
+class DrawnTrace:
+    """One trace as a tree; print it on a rich console. Lines are cut to the console's width, at their end."""
+
+    def __init__(self, spans: Sequence[ReceivedSpan], others: Iterable[ReceivedSpan], limit: int) -> None:
+        self._tree = TraceTree(spans, others)
+        self._lines = self._tree.lines()
+        self._limit = limit
+        self._begin = min(span.start_ns for span in self._tree.spans)
+        self._end = max(span.end_ns for span in self._tree.spans)
+        services = dict.fromkeys(line.span.service for line in self._lines)
+        self._colours = {name: _COLOURS[at % len(_COLOURS)] for at, name in enumerate(services)}
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = options.max_width
+        bar = max(_BAR.start, min(_BAR.stop - 1, width // 5))
+        service = min(_SERVICE, max(map(len, self._colours)))
+        title = width - _DURATION - bar - service - 4
+        if title < _TITLE:
+            title, service = width - _DURATION - bar - 3, 0
+        yield self._head()
+        for line in self._lines[: self._limit]:
+            yield self._drawn(line, bar, max(1, title), service)
+        if len(self._lines) > self._limit:
+            yield Text(f"… {len(self._lines) - self._limit} more lines", style="dim")
+
+    def _head(self) -> Text:
+        took = format_duration(self._end - self._begin)
+        head = Text.assemble(
+            ("trace ", "dim"),
+            (self._tree.spans[0].trace_id, "bold"),
+            (f"  {len(self._tree.spans)} spans, {took}", "dim"),
+        )
+        if self._tree.orphans:
+            head.append(f", {len(self._tree.orphans)} without their parent", style="yellow")
+        return head
+
+    def _drawn(self, line: Line, bar: int, width: int, service: int) -> Text:
+        colour = self._colours[line.span.service]
+        spans = line.more or (line.span,)
+        first = min(span.start_ns for span in spans)
+        last = max(span.end_ns for span in spans)
+        duration = "" if line.more else format_duration(line.span.duration_ns)
+        style = "dim" if line.more else "red" if line.span.error else colour
+        title = _title(line, colour)
+        title.truncate(width, overflow="ellipsis", pad=service > 0)
+        out = Text(f"{duration:>{_DURATION}} ", no_wrap=True, overflow="crop", end="\n")
+        out.append(self._bar(first, last, bar), style=style).append(" ").append_text(title)
+        if service:
+            out.append("  ").append(line.span.service[:service], style="dim")
+        return out
+
+    def _bar(self, start_ns: int, end_ns: int, width: int) -> str:
+        whole = max(1, self._end - self._begin)
+        first = min(width - 1, max(0, (start_ns - self._begin) * width // whole))
+        last = min(width, max(first + 1, -(-(end_ns - self._begin) * width // whole)))
+        return "·" * first + "━" * (last - first) + "·" * (width - last)
+
+
 def render_trace(
     spans: Sequence[ReceivedSpan], others: Iterable[ReceivedSpan] = (), *, limit: int = 200
 ) -> RenderableType:
-    """One trace as a tree with a column of durations, a time line and the service of each span.
+    """One trace as a tree behind a column of durations and a time line, with the service of each span.
 
     `others` are spans of other traces, drawn where a link leads to them. Beyond `limit` lines it is cut.
     """
-    tree = TraceTree(spans, others)
-    lines = tree.lines()
-    begin = min(span.start_ns for span in tree.spans)
-    end = max(span.end_ns for span in tree.spans)
-    colours = _service_colours(line.span.service for line in lines)
-    table = Table.grid(padding=(0, 2))
-    for justify in ("left", "right", "left", "left"):
-        table.add_column(justify="right" if justify == "right" else "left", no_wrap=True)
-    for line in lines[:limit]:
-        colour = colours[line.span.service]
-        table.add_row(
-            _title(line, colour),
-            Text(format_duration(line.span.duration_ns)),
-            Text(_bar(line.span, begin, end), style="red" if line.span.error else colour),
-            Text(line.span.service, style=colour),
-        )
-    head = Text.assemble(
-        ("trace ", "dim"),
-        (tree.spans[0].trace_id, "bold"),
-        (f"  {len(tree.spans)} spans, {format_duration(end - begin)}", "dim"),
-    )
-    if tree.orphans:
-        head.append(f", {len(tree.orphans)} without their parent", style="yellow")
-    parts: list[RenderableType] = [head, table]
-    if len(lines) > limit:
-        parts.append(Text(f"… {len(lines) - limit} more lines", style="dim"))
-    return Group(*parts)
-
-
-def _service_colours(services: Iterable[str]) -> Mapping[str, str]:
-    names = list(dict.fromkeys(services))
-    return {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(names)}
+    return DrawnTrace(spans, others, limit)

@@ -17,6 +17,8 @@ from broadaxe.telemetry.vocabulary import Attr, AttrValue, EventName, SpanName
 
 LINK_LIMIT = 128
 EVENT_LIMIT = 128
+HELD_LIMIT = 1000
+"""Ended spans that wait for the one above them; further ones go ahead of it."""
 
 Sink = Callable[[bytes], None]
 """Takes an ended span's bytes; never blocks and never raises."""
@@ -30,8 +32,10 @@ class Span:
         "_events",
         "_extra",
         "_flags",
+        "_held",
         "_links",
         "_now_ns",
+        "_out",
         "_parent_id",
         "_sink",
         "_start_ns",
@@ -39,8 +43,6 @@ class Span:
         "span_id",
         "trace_id",
     )
-
-    recording: Final = True
 
     def __init__(
         self,
@@ -61,10 +63,17 @@ class Span:
         self._flags = flags
         self._now_ns = now_ns
         self._sink: Sink | None = sink
+        self._out = sink
+        self._held: list[bytes] | None = None
         self._attributes: dict[Attr, AttrValue] = {}
         self._extra = b""
         self._links = 0
         self._events = 0
+
+    @property
+    def recording(self) -> bool:
+        """Whether it is open: what is set now is kept."""
+        return self._sink is not None
 
     @property
     def context(self) -> TraceContext:
@@ -91,6 +100,18 @@ class Span:
         self._events += 1
         if self._events <= EVENT_LIMIT:
             self._extra += encode_event(name, self._now_ns(), pairs)
+
+    def take(self, span: bytes) -> None:
+        """Takes an ended span from below this one, and hands it on once this one has ended.
+
+        If it left at once, a process killed now would leave it without what it hangs under.
+        """
+        if self._sink is None or (self._held is not None and len(self._held) >= HELD_LIMIT):
+            self._out(span)
+        elif self._held is None:
+            self._held = [span]
+        else:
+            self._held.append(span)
 
     def end(
         self, end_ns: int | None = None, error_type: str | None = None, message: str | None = None
@@ -122,6 +143,9 @@ class Span:
                 self._flags,
             )
         )
+        held, self._held = self._held, None
+        for span in held or ():
+            sink(span)
 
 
 class NoopSpan:

@@ -32,8 +32,13 @@ _current: ContextVar[AnySpan] = ContextVar("broadaxe_span", default=NOOP)
 
 
 def current_span() -> AnySpan:
-    """The span that work of this task belongs to; `NOOP` when there is none."""
-    return _current.get()
+    """The span that work of this task belongs to; `NOOP` when there is none.
+
+    One that has ended is none: timers and tasks keep the context they were made in, and what they do later is
+    no part of it.
+    """
+    span = _current.get()
+    return span if span.recording else NOOP
 
 
 class Tracer:
@@ -109,7 +114,7 @@ class Tracer:
         """
         if not self.enabled:
             return NOOP
-        flags = FLAGS_PLAIN
+        flags, sink = FLAGS_PLAIN, self._sink
         if parent is None:
             trace_id, parent_id, sampled = self.new_root()
             if not sampled:
@@ -122,6 +127,7 @@ class Tracer:
             return NOOP
         else:
             trace_id, parent_id, flags = parent.trace_id, parent.span_id, FLAGS_LOCAL
+            sink = parent.take
         if self._strict:
             check_name(name)
         return self._span(
@@ -132,7 +138,7 @@ class Tracer:
             self._now_ns() if start_ns is None else start_ns,
             flags,
             self._now_ns,
-            self._sink,
+            sink,
         )
 
     def emit(
@@ -155,6 +161,7 @@ class Tracer:
             return
         if parent is None:
             parent = self.new_root()
+        sink = self._sink
         if isinstance(parent, TraceContext):
             trace_id, parent_id, sampled = parent
             if not sampled:
@@ -164,6 +171,7 @@ class Tracer:
             return
         else:
             trace_id, parent_id, flags = parent.trace_id, parent.span_id, FLAGS_LOCAL
+            sink = parent.take
         attributes = dict(attrs)
         kept = [link for link in links if link.trace_id != ZERO_TRACE_ID]
         if self._strict:
@@ -175,7 +183,7 @@ class Tracer:
             attributes[ATTR_ERROR_TYPE] = error_type
             extra += encode_status(message)
         new_id = self._random(8) if span_id is None else span_id
-        self._sink(encode_span(name, trace_id, new_id, parent_id, start_ns, end_ns, attributes, extra, flags))
+        sink(encode_span(name, trace_id, new_id, parent_id, start_ns, end_ns, attributes, extra, flags))
 
     def _check(self, name: SpanName, pairs: Iterable[Pair], links: Iterable[TraceContext]) -> None:
         check_name(name)
@@ -183,6 +191,10 @@ class Tracer:
             check_pair(name.name, name.attributes, attr, value)
         for link in links:
             check_link(name.name, name.attributes, link, ())
+
+    def enter(self, span: AnySpan) -> None:
+        """Makes a span the current one of this task for as long as it is open."""
+        _current.set(span)
 
     def use(self, span: AnySpan) -> "Use":
         """Makes a span the current one of this task for a `with` block; it does not end it."""

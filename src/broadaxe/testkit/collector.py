@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from broadaxe.telemetry.receiver import Context, ReceivedSpan, Receiver
-from broadaxe.telemetry.render import group_by_trace
+from broadaxe.telemetry.trace_tree import group_by_trace
 from broadaxe.testkit.certificates import Authority
 
 

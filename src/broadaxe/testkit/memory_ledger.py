@@ -18,6 +18,7 @@ from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVer
 from broadaxe.store.ledger import (
     ChildClaim,
     DatabaseState,
+    EndedAttempt,
     Lease,
     LogLine,
     Message,
@@ -364,7 +365,8 @@ class MemoryLedger:
     async def release_lease(self, confirmed_until: datetime | None) -> None:
         """Give it back."""
         await asyncio.sleep(0)
-        self.tables.confirmed_until = confirmed_until
+        if confirmed_until is not None:
+            self.tables.confirmed_until = confirmed_until
         if self.tables.owner is self:
             self._pass_on()
 
@@ -396,13 +398,24 @@ class MemoryLedger:
             if stored.status.finished_at is not None and stored.status.finished_at >= at
         ]
 
+    async def load_attempts_since(self, at: datetime) -> AsyncIterator[list[EndedAttempt]]:
+        """What ended since then while its task went on."""
+        await asyncio.sleep(0)
+        yield [
+            EndedAttempt(self.tables.tasks[task_id].facts, record)
+            for task_id, records in self.tables.attempts.items()
+            for record in records
+            if record.ended_at >= at
+        ]
+
     async def sweep(self, confirmed_until: datetime | None) -> list[Message]:
         """Take the messages."""
         await self._reach()
         error = self._fence()
         if error is not None:
             raise error
-        self.tables.confirmed_until = confirmed_until
+        if confirmed_until is not None:
+            self.tables.confirmed_until = confirmed_until
         messages, self.tables.messages = self.tables.messages, []
         return messages
 

@@ -172,6 +172,11 @@ class ChildProcess:
         """SIGKILL."""
         self.signal(signal.SIGKILL)
 
+    def kill_group(self) -> None:
+        """SIGKILL to the program and everything it started, as when a machine dies."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
     async def wait(self, timeout: float = 15.0) -> int:
         """Its exit code once it ended and its output is read; ChildError when it does not end in time."""
         try:

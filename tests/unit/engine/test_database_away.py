@@ -93,3 +93,19 @@ async def test_outbox_is_bounded_in_bytes_too() -> None:
     await bench.settle()
     assert session.waiting == 2
     await bench.close()
+
+
+async def test_away_a_stop_does_not_wait_for_it_for_ever() -> None:
+    bench = await make_bench(drain_wait=0.0)
+    await bench.register()
+    await bench.worker()
+    run = await bench.trigger()
+    bench.ledger.go_away()
+    call = asyncio.ensure_future(
+        bench.engine.worker_event(TENANT, WorkerEvent(EventKind.COMPLETED, run, 0, b"1"), Origin())
+    )
+    await bench.settle()
+    await bench.engine.drain()
+    await bench.engine.stop()
+    assert bench.state(run) is TaskState.ASSIGNED
+    call.cancel()

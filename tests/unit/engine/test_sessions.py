@@ -60,11 +60,27 @@ async def test_session_that_dies_with_a_message_in_the_transport_never_sends_tha
     await bench.close()
 
 
+async def test_session_that_dies_before_its_write_is_confirmed_leaves_a_task_that_started() -> None:
+    bench = await make_bench()
+    await bench.register()
+    _, session = await silent_worker(bench)
+    run = await bench.trigger()
+    await anext(session)
+    await bench.report(EventKind.STARTED, run, attempt=0)
+    session.close()
+    await bench.settle()
+    assert (bench.state(run), bench.row(run).status.attempt) == (TaskState.ASSIGNED, 0)
+    await bench.report(EventKind.COMPLETED, run, b"1", attempt=0)
+    assert bench.state(run) is TaskState.COMPLETED
+    await bench.close()
+
+
 async def test_session_that_dies_after_its_messages_were_written_leaves_the_tasks() -> None:
     bench = await make_bench()
     await bench.register()
     worker = await bench.worker()
     run = await bench.trigger()
+    await bench.report(EventKind.STARTED, run, attempt=0)
     await worker.hang_up()
     assert bench.state(run) is TaskState.ASSIGNED
     again = await bench.listen(worker.id)
@@ -72,6 +88,40 @@ async def test_session_that_dies_after_its_messages_were_written_leaves_the_task
     assert again.starts == []
     await bench.report(EventKind.COMPLETED, run, b"1", attempt=0)
     assert bench.state(run) is TaskState.COMPLETED
+    await bench.close()
+
+
+async def test_task_written_to_a_session_that_died_and_never_started_gets_another_attempt() -> None:
+    bench = await make_bench()
+    await bench.register()
+    worker = await bench.worker()
+    lost, late = await bench.trigger(), await bench.trigger()
+    await worker.hang_up()
+    again = await bench.listen(worker.id)
+    fresh = await bench.trigger()
+    await bench.advance(1.0)
+    await bench.report(EventKind.STARTED, late, attempt=0)
+    assert [(action.task_id, action.attempt) for action in again.starts] == [(fresh, 0)]
+    await bench.advance(1.5)
+    assert [(action.task_id, action.attempt) for action in again.cancels] == [(lost, 0)]
+    assert [(action.task_id, action.attempt) for action in again.starts] == [(fresh, 0), (lost, 1)]
+    assert (bench.row(late).status.attempt, bench.row(fresh).status.attempt) == (0, 0)
+    check(bench)
+    await bench.close()
+
+
+async def test_task_written_to_the_older_of_two_sessions_is_settled_when_that_one_dies() -> None:
+    bench = await make_bench()
+    await bench.register()
+    old = await bench.worker()
+    await bench.listen(old.id)
+    run = await bench.trigger()
+    await bench.advance(3.0)
+    assert bench.row(run).status.attempt == 0
+    await old.hang_up()
+    await bench.advance(2.5)
+    assert bench.row(run).status.attempt == 1
+    check(bench)
     await bench.close()
 
 
@@ -132,6 +182,34 @@ async def crash_and_take_over(bench: Bench, **options: Any) -> Bench:
     bench.ledger.crash()
     await bench.engine.timers_service.stop()
     return await make_bench(bench.tables, bench.clock, seed=7, **options)
+
+
+async def test_take_over_that_loses_the_lease_midway_does_not_open() -> None:
+    first = await make_bench()
+    await first.register()
+    run = await first.trigger()
+    await first.close()
+    second = await make_bench(first.tables, first.clock, start=False, seed=3)
+    load = second.ledger.load_live_tasks
+
+    async def lose_meanwhile() -> Any:
+        second.ledger.load_live_tasks = load  # type: ignore[method-assign]
+        async for page in load():
+            second.ledger.lose()
+            yield page
+
+    second.ledger.load_live_tasks = lose_meanwhile  # type: ignore[method-assign]
+    second.engine.start()
+    await second.engine.until_ready()
+    await second.settle()
+    # It opened once, for the lease that it had the second time.
+    lease = second.engine.ownership.lease
+    assert lease is not None
+    assert lease.epoch == first.tables.epoch
+    assert second.engine._gate.generation == 1
+    assert set(second.engine.memory.tasks) == {run}
+    check(second)
+    await second.close()
 
 
 async def test_take_over_a_task_that_was_started_stays_with_its_worker() -> None:

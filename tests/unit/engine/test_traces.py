@@ -89,17 +89,19 @@ async def test_run_with_a_retry_links_its_attempts_and_tells_the_failure() -> No
     await bench.register(step={"retries": 1})
     await bench.worker()
     run = await bench.trigger()
-    await bench.report(EventKind.FAILED, run, b"boom\nsecret", attempt=0)
-    await bench.report(EventKind.FAILED, run, b"again", attempt=1)
+    await bench.report(EventKind.FAILED, run, b"ValueError: secret\nsecret", attempt=0)
+    await bench.report(EventKind.FAILED, run, b"secret again", attempt=1)
     spans = spans_of(bench, run_trace_id(run))
     assert_whole(spans)
     first, second = named(spans, "attempt")
     assert second.links[0].span_id == first.span_id
-    assert first.status.message == "boom"
+    # The class of an error is told, its text is the user's data.
+    assert first.status.message == "ValueError"
     assert attributes(first)["hatchet.run/retry.reason"] == "failure"
     [root] = named(spans, "run")
     assert root.parent_span_id == b""
-    assert root.status.message == "again"
+    assert root.status.message == ""
+    assert b"secret" not in b"".join(bench.spans)
     assert len(named(spans, "queue-wait")) == 2
     await bench.close()
 
@@ -163,6 +165,27 @@ async def test_child_hangs_under_the_attempt_that_spawned_it() -> None:
     await bench.close()
 
 
+async def test_child_whose_key_is_taken_leaves_a_place_for_what_was_recorded_of_its_trigger() -> None:
+    bench = await make_bench(ratio=1.0)
+    await bench.register()
+    await bench.worker()
+    parent = await bench.trigger()
+    again = Trigger("flow", b"{}", parent_task_id=parent, child_key="k")
+    places = [Origin(), Origin()]
+    first, second = [await bench.engine.trigger(TENANT, again, origin) for origin in places]
+    assert first == second
+    await bench.report(EventKind.COMPLETED, first, b"1", attempt=0)
+    await bench.report(EventKind.COMPLETED, parent, b"1", attempt=0)
+    spans = spans_of(bench, run_trace_id(parent))
+    assert_whole(spans)
+    [taken] = named(spans, "ingest")
+    assert attributes(taken)["hatchet.run/outcome"] == "deduplicated"
+    assert places[1].parent is not None
+    assert taken.span_id == places[1].parent.span_id
+    assert taken.parent_span_id == attempt_span_id(parent, 0)
+    await bench.close()
+
+
 @pytest.mark.parametrize("refused_by", ["ratio", "caller"])
 async def test_run_that_is_not_sampled_leaves_no_span_and_the_callers_bytes(refused_by: str) -> None:
     bench = await make_bench(ratio=0.0 if refused_by == "ratio" else 1.0)
@@ -176,7 +199,7 @@ async def test_run_that_is_not_sampled_leaves_no_span_and_the_callers_bytes(refu
     await bench.report(EventKind.COMPLETED, run, b"1", attempt=0)
     assert spans_of(bench, CALLER.trace_id) == []
     assert worker.starts[0].metadata == metadata
-    assert origin.parent is None
+    assert origin.parent == TraceContext(CALLER.trace_id, run_span_id(run), False)
     await bench.close()
 
 

@@ -1,5 +1,6 @@
 """The workers' desk: they register, listen, beat, change their labels and leave."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from uuid import UUID
 
@@ -60,6 +61,10 @@ class WorkerDesk:
         for kind, units in new.slots.items():
             if units < 0:
                 raise InvalidArgument(f"slot_config[{kind!r}]: must not be negative")
+        _require_storable("actions", new.actions)
+        _require_storable("slot_config", new.slots)
+        _require_storable("labels", _texts_of(new.labels))
+        _require_storable("runtime_info", new.runtime.values())
         await self._gate.wait()
         row = WorkerRow(
             tenant_id=tenant_id,
@@ -136,7 +141,8 @@ class WorkerDesk:
     async def upsert_labels(
         self, tenant_id: TenantId, worker_id: UUID, labels: dict[str, LabelValue]
     ) -> None:
-        """Set labels by key. NotFound."""
+        """Set labels by key. NotFound, InvalidArgument."""
+        _require_storable("labels", _texts_of(labels))
         await self._gate.wait(admit_draining=True)
         after = await self._ledger.put_labels(tenant_id, WorkerId(worker_id), labels)
         if after is None:
@@ -196,6 +202,8 @@ class WorkerDesk:
         worker = self._memory.workers.get(session.worker_id)
         first = worker is not None and session in worker.sessions
         self._dispatcher.closed(session, unsent, doubtful)
+        if worker is not None and worker.sessions:
+            self._liveness.returned(worker)
         if first and worker is not None:
             self._background.spawn(self._record_close(worker, session), "recording the end of a session")
 
@@ -209,3 +217,14 @@ def _queue_key(action: str) -> str:
         return normalise_action(action)
     except InvalidArgument:
         return action
+
+
+def _texts_of(labels: Mapping[str, LabelValue]) -> Iterator[str]:
+    yield from labels
+    yield from (value.text for value in labels.values() if value.text is not None)
+
+
+def _require_storable(field: str, texts: Iterable[str]) -> None:
+    """PostgreSQL keeps these as text and JSON, which know no U+0000."""
+    if any("\x00" in text for text in texts):
+        raise InvalidArgument(f"{field}: must not contain U+0000")

@@ -131,8 +131,9 @@ class Dispatcher:
         for action in doubtful:
             self._stopping.pop((action.task_id, action.attempt), None)
             live = self._current(action)
-            # It may have arrived, so this attempt is never sent again: another one follows.
-            if live is not None and live.held is None:
+            # It may have arrived, so this attempt is never sent again: another one follows. Unless the worker
+            # told of its start, faster than the transport of its writing.
+            if live is not None and live.held is None and live.status.started_at is None:
                 self._submit_lost(live, action.attempt)
 
     # -- the rest ---------------------------------------------------------------------------------------

@@ -21,15 +21,13 @@ from broadaxe.domain.task import TaskFacts, TaskState, TaskStatus
 from broadaxe.engine.api import Origin, Trigger
 from broadaxe.engine.context import EngineContext, EngineOptions
 from broadaxe.engine.scheduler.live import Need, StepPlan
-from broadaxe.engine.tracing import attempt_context
+from broadaxe.engine.tracing import attempt_context, place_of_run
 from broadaxe.store.ledger import ChildClaim
 from broadaxe.telemetry.context import (
-    ZERO_SPAN_ID,
     TraceContext,
     format_traceparent,
     parse_traceparent,
     run_span_id,
-    run_trace_id,
 )
 from broadaxe.telemetry.tracer import Tracer
 
@@ -131,12 +129,9 @@ class Planner:
     def _trace(self, run_id: UUID, caller: TraceContext | None, parent: Parent | None) -> TraceContext:
         """The trace the run belongs to, and the span above its own: the caller's, else the attempt that
         spawned it, else nothing."""
-        if caller is not None:
-            return caller._replace(sampled=self._tracer.decide(caller.trace_id, caller))
-        if parent is not None:
+        if caller is None and parent is not None:
             return attempt_context(parent.facts, parent.attempt)
-        trace_id = run_trace_id(run_id)
-        return TraceContext(trace_id, ZERO_SPAN_ID, self._tracer.decide(trace_id, None))
+        return place_of_run(self._tracer, run_id, caller)
 
 
 def waiting_status(now: datetime) -> TaskStatus:

@@ -26,7 +26,7 @@ from broadaxe.engine.scheduler.live import LiveTask
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.writes import TaskWrites
 from broadaxe.engine.tally import Tally
-from broadaxe.engine.tracing import attempt_context, sampled
+from broadaxe.engine.tracing import attempt_context
 from broadaxe.store.ledger import StoreError
 
 _LOG = logging.getLogger(__name__)
@@ -84,10 +84,10 @@ class Reports:
     async def _once(self, tenant_id: TenantId, event: WorkerEvent, origin: Origin) -> None:
         live = self._memory.task(tenant_id, event.task_id)
         if live is None:
-            await self._late(tenant_id, event.task_id)
+            await self._late(tenant_id, event, origin)
             return
         attempt = live.status.attempt if event.attempt is None else event.attempt
-        if sampled(live.facts):
+        if 0 <= attempt <= live.status.attempt:
             origin.parent = attempt_context(live.facts, attempt)
         if event.kind is EventKind.ACKNOWLEDGED:
             return
@@ -146,9 +146,12 @@ class Reports:
             return Failed(attempt, f"The task's output is not valid: {problem}".encode())
         return Completed(attempt, payload)
 
-    async def _late(self, tenant_id: TenantId, task_id: UUID) -> None:
+    async def _late(self, tenant_id: TenantId, event: WorkerEvent, origin: Origin) -> None:
         """A report about a task that is not live: dropped if it ever was."""
-        stored = await self._held.run(lambda: self._ledger.get_task(tenant_id, task_id))
+        stored = await self._held.run(lambda: self._ledger.get_task(tenant_id, event.task_id))
         if stored is None:
-            raise InvalidArgument(f"task {task_id} not found")
+            raise InvalidArgument(f"task {event.task_id} not found")
+        attempt = stored.status.attempt if event.attempt is None else event.attempt
+        if 0 <= attempt <= stored.status.attempt:
+            origin.parent = attempt_context(stored.facts, attempt)
         self._tally.stale()

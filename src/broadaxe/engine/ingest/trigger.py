@@ -29,7 +29,7 @@ from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.workers import Worker
 from broadaxe.engine.tally import Tally
-from broadaxe.engine.tracing import run_context, sampled
+from broadaxe.engine.tracing import RunTraces, run_context
 from broadaxe.store.ledger import NewTask
 
 
@@ -55,6 +55,7 @@ class Triggers:
         catalog: Catalog,
         scheduler: Scheduler,
         lifecycle: Lifecycle,
+        traces: RunTraces,
         tally: Tally,
     ) -> None:
         self._ledger = context.ledger
@@ -65,6 +66,7 @@ class Triggers:
         self._catalog = catalog
         self._scheduler = scheduler
         self._lifecycle = lifecycle
+        self._traces = traces
         self._tally = tally
         self._planner = Planner(context)
         self._in_flight = 0
@@ -167,9 +169,10 @@ class Triggers:
         else:
             self._memory.queue(tenant_id, plan.step.action).arriving += 1
         live = LiveTask(facts, status, plan, need, self._memory.next_order(), facts.input)
-        trace = run_context(facts) if sampled(facts) else None
-        if trace is not None:
-            origin.parent = trace
+        place = run_context(facts)
+        if origin.parent is None or place.sampled:
+            origin.parent = place
+        trace = place if place.sampled else None
         coming = Coming(live, worker, self._gate.generation)
         return coming, NewTask(facts, status, claim_of(trigger), trace)
 
@@ -190,6 +193,8 @@ class Triggers:
         if error is not None:
             for one in coming:
                 self._withdraw(one)
+                if not future.cancelled():
+                    self._traces.not_created(one.live, type(error).__name__)
             if not answer.done():
                 answer.set_exception(error)
             return
@@ -201,6 +206,7 @@ class Triggers:
                 self._enter(one)
             else:
                 self._withdraw(one)
+                self._traces.not_created(one.live, None)
         if born:
             self._tally.created(tenant_id, born)
         if not answer.done():

@@ -12,6 +12,7 @@ from broadaxe.engine.scheduler.workers import Worker
 from broadaxe.engine.scheduler.writes import TaskWrites
 
 _DOUBT = "It is not known whether the worker got the task"
+_SOON = 0.05
 
 
 class Liveness:
@@ -33,7 +34,11 @@ class Liveness:
             worker.dead_timer = self._timers.after(self._left(worker), partial(self._check, worker))
 
     def returned(self, worker: Worker) -> None:
-        """A worker opened a session: it has a moment to report what it was sent by a process that is gone."""
+        """A worker opened a session, or lost one of several: it has a moment to report what it was sent.
+
+        What was written to a stream may have been lost on the way with the connection, and what a process
+        sent that is gone may never have left it.
+        """
         doubtful = [(live, live.status.attempt) for live in worker.tasks.values() if _in_doubt(live)]
         if doubtful:
             self._timers.after(self._options.doubt, partial(self._settle, doubtful))
@@ -65,14 +70,24 @@ class Liveness:
             worker.dead_timer = self._timers.after(self._options.dead_after, partial(self._check, worker))
 
     def _settle(self, doubtful: list[tuple[LiveTask, int]]) -> None:
+        if self._gate.draining:
+            return
+        undecided: list[tuple[LiveTask, int]] = []
         for live, attempt in doubtful:
-            if not live.gone and live.status.attempt == attempt and _in_doubt(live):
+            if live.gone or live.status.attempt != attempt or not _in_doubt(live):
+                continue
+            if live.writing:
+                # It may be the report itself that is being written.
+                undecided.append((live, attempt))
+            else:
                 self._writes.submit(live, WorkerLost(attempt, _DOUBT))
+        if undecided:
+            self._timers.after(_SOON, partial(self._settle, undecided))
 
 
 def _in_doubt(live: LiveTask) -> bool:
     return (
-        live.delivery is Delivery.DOUBTFUL
+        live.delivery in (Delivery.SENT, Delivery.DOUBTFUL)
         and live.status.state is TaskState.ASSIGNED
         and live.status.started_at is None
         and live.held is None

@@ -50,6 +50,7 @@ class AdminServicer:
                 "ReplayTasks": self.replay,
             },
             RateGroup.ADMIN,
+            placed=frozenset({"TriggerWorkflowRun"}),
             missing=MISSING,
         )
 

@@ -15,6 +15,7 @@ from broadaxe.grpc_api.servicers import encode
 from broadaxe.grpc_api.servicers.closing import closed_with, until_closing
 from broadaxe.grpc_api.servicers.fields import duration_field, uuid_field
 from broadaxe.grpc_api.wire import dispatcher_pb2 as pb
+from broadaxe.telemetry import names as T
 
 LANGUAGES = {1: "GOLANG", 2: "PYTHON", 3: "TYPESCRIPT", 4: "RUBY"}
 DEFAULT_SLOTS = 100
@@ -50,6 +51,7 @@ class DispatcherServicer:
                 "SubscribeToWorkflowEvents": self.subscribe_events,
             },
             RateGroup.DISPATCHER,
+            placed=frozenset({"SendStepActionEvent"}),
             untraced=frozenset({"Heartbeat"}),
             missing=MISSING,
         )
@@ -127,6 +129,9 @@ class DispatcherServicer:
             should_not_retry=request.should_not_retry,
             retry_after=_retry_after(request),
         )
+        call.attributes.append((T.ATTR_EVENT_TYPE, event.kind.name.lower()))
+        # Nothing is done with it, so there is nothing to show.
+        call.traced = event.kind is not EventKind.ACKNOWLEDGED
         origin = Origin(caller=call.caller)
         try:
             await self._engine.worker_event(call.tenant_id, event, origin)

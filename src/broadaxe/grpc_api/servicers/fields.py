@@ -31,8 +31,8 @@ def duration_field(text: str, field: str) -> float:
     """Seconds of a Go duration such as `1m30s`."""
     try:
         return parse_duration(text)
-    except ValueError as error:
-        raise InvalidArgument(f"{field}: {error}") from None
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{field}: {error.message}") from None
 
 
 def time_field(stamp: Timestamp, field: str) -> datetime:

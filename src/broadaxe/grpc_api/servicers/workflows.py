@@ -48,6 +48,7 @@ class WorkflowServicer:
                 "BulkTriggerWorkflow": self.trigger_many,
             },
             RateGroup.WORKFLOW,
+            placed=frozenset({"TriggerWorkflow", "BulkTriggerWorkflow"}),
             missing=MISSING,
         )
 

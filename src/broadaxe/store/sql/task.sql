@@ -67,3 +67,13 @@ SELECT {task_columns} FROM task WHERE state < 10 AND id > $1 ORDER BY id LIMIT $
 -- name: task_finished_page (SELECT task): Reads tasks that became final since a moment, by id from an id on.
 SELECT {task_columns} FROM task
 WHERE state >= 10 AND finished_at >= $1 AND id > $2 ORDER BY id LIMIT $3
+
+-- name: attempt_ended_page (SELECT attempt): Reads attempts that ended since a moment while their tasks went on.
+SELECT {task_columns}, a_attempt, a_outcome, a_queued_at, a_assigned_at, a_started_at, a_ended_at, a_worker_id, a_error
+FROM (SELECT tenant_id AS a_tenant_id, task_id AS a_task_id, attempt AS a_attempt, outcome AS a_outcome,
+             queued_at AS a_queued_at, assigned_at AS a_assigned_at, started_at AS a_started_at,
+             ended_at AS a_ended_at, worker_id AS a_worker_id, error AS a_error
+      FROM attempt WHERE ended_at >= $1 AND (task_id, attempt) > ($2, $3)
+      ORDER BY task_id, attempt LIMIT $4) a
+JOIN task ON tenant_id = a_tenant_id AND id = a_task_id
+ORDER BY a_task_id, a_attempt
