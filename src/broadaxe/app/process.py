@@ -21,7 +21,7 @@ from broadaxe.clock import SystemClock, SystemIds
 from broadaxe.config.errors import SettingsError
 from broadaxe.config.loader import Loaded
 from broadaxe.domain.errors import BroadaxeError
-from broadaxe.grpc_api.transport_grpcio import BindFailed
+from broadaxe.grpc_api.transport import BindFailed
 
 log = logging.getLogger("broadaxe.process")
 
