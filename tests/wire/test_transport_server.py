@@ -182,7 +182,7 @@ async def test_pings_of_the_server_come_on_a_connection_that_is_silent() -> None
 
 
 async def test_health_without_a_token_tells_each_service() -> None:
-    async with serving(GrpcioSettings(port=0, health=True)) as toy, client(toy.target) as calls:
+    async with serving(listening(health=True)) as toy, client(toy.target) as calls:
         stub = health_pb2_grpc.HealthStub(calls.channel)
         for name in ("", "Dispatcher", "EventsService"):
             answer = await stub.Check(health_pb2.HealthCheckRequest(service=name))
@@ -200,7 +200,7 @@ async def test_health_is_off_unless_asked_for() -> None:
 
 
 async def test_health_watch_tells_the_stop_and_ends() -> None:
-    async with serving(GrpcioSettings(port=0, health=True)) as toy, client(toy.target) as calls:
+    async with serving(listening(health=True)) as toy, client(toy.target) as calls:
         stream = health_pb2_grpc.HealthStub(calls.channel).Watch(health_pb2.HealthCheckRequest())
         first = await stream.read()
         stop = asyncio.create_task(toy.server.stop(10))
