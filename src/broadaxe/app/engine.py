@@ -8,10 +8,15 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from broadaxe.app.shared import Shared
+from broadaxe.clock import Clock
+from broadaxe.config.settings import Settings
 from broadaxe.config.tls import server_tls
 from broadaxe.domain.ids import EngineId
 from broadaxe.engine.context import EngineOptions
 from broadaxe.engine.core import EngineCore
+from broadaxe.grpc_api.lean.server import LeanServer
+from broadaxe.grpc_api.lean.settings import LeanSettings
+from broadaxe.grpc_api.method import Method
 from broadaxe.grpc_api.observer import TelemetryObserver
 from broadaxe.grpc_api.pipeline import Pipeline
 from broadaxe.grpc_api.rate_limit import RateLimiter
@@ -20,12 +25,13 @@ from broadaxe.grpc_api.servicers.dispatcher import DispatcherServicer
 from broadaxe.grpc_api.servicers.events import EventsServicer
 from broadaxe.grpc_api.servicers.v1_dispatcher import V1DispatcherServicer
 from broadaxe.grpc_api.servicers.workflows import WorkflowServicer
-from broadaxe.grpc_api.transport_grpcio import BindFailed, GrpcioServer, GrpcioSettings
+from broadaxe.grpc_api.transport import BindFailed, Transport
+from broadaxe.grpc_api.transport_grpcio import GrpcioServer, GrpcioSettings
 from broadaxe.store.ledger import Message
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.health import Health, HttpListener
 
-log = logging.getLogger("broadaxe.engine")
+log = logging.getLogger("broadaxe.process")
 
 LEAST_CALL_TIME = 1.0
 """Seconds that open calls have to end even when the drain took all the time there was."""
@@ -55,25 +61,13 @@ class EnginePart:
         )
         servicers = (
             DispatcherServicer(self.core, shared.clock, shared.version),
-            EventsServicer(self.core),
+            EventsServicer(self.core, keep_logs=settings.runtime.log_ingestion_enabled),
             WorkflowServicer(self.core),
             AdminServicer(self.core),
             V1DispatcherServicer(),
         )
-        self._server = GrpcioServer(
-            [method for servicer in servicers for method in servicer.methods()],
-            pipeline,
-            shared.clock,
-            GrpcioSettings(
-                bind_address=settings.grpc.bind_address,
-                port=settings.grpc.port,
-                tls=server_tls(settings),
-                max_message_size=settings.grpc.max_msg_size,
-                stream_window=settings.grpc.static_stream_window_size,
-                reflection=settings.grpc.reflection_enabled,
-                reuse_port=share_port,
-            ),
-        )
+        methods = [method for servicer in servicers for method in servicer.methods()]
+        self._server = _transport(methods, pipeline, shared.clock, settings, share_port=share_port)
         self._health = Health(shared.version)
         self._health.add_ready("database", lambda: shared.ledger.state.available)
         self._health.add_ready("scheduling", lambda: self.core.ready)
@@ -100,6 +94,7 @@ class EnginePart:
             max_internal_retries=settings.runtime.max_internal_retry_count,
             queue_limit=engine.queue_max_depth,
             payload_limit=settings.grpc.max_msg_size,
+            results_buffer=settings.runtime.workflow_run_buffer_size,
             stream_gap=settings.runtime.stream_event_buffer_timeout,
             propagate=settings.otel.propagate_to_workers,
             replay_enabled=settings.runtime.replay_enabled,
@@ -167,6 +162,45 @@ class EnginePart:
         await self.core.stop()
         if self._health_port is not None:
             await self._health_port.stop()
+
+
+def _transport(
+    methods: list[Method], pipeline: Pipeline, clock: Clock, settings: Settings, *, share_port: bool
+) -> Transport:
+    """The transport that the settings choose."""
+    grpc = settings.grpc
+    tls = server_tls(settings)
+    if grpc.transport == "lean":
+        return LeanServer(
+            methods,
+            pipeline,
+            clock,
+            LeanSettings(
+                bind_address=grpc.bind_address,
+                port=grpc.port,
+                tls=tls,
+                max_message_size=grpc.max_msg_size,
+                stream_window=grpc.static_stream_window_size,
+                health=grpc.health_enabled,
+                reflection=grpc.reflection_enabled,
+                reuse_port=share_port,
+            ),
+        )
+    return GrpcioServer(
+        methods,
+        pipeline,
+        clock,
+        GrpcioSettings(
+            bind_address=grpc.bind_address,
+            port=grpc.port,
+            tls=tls,
+            max_message_size=grpc.max_msg_size,
+            stream_window=grpc.static_stream_window_size,
+            health=grpc.health_enabled,
+            reflection=grpc.reflection_enabled,
+            reuse_port=share_port,
+        ),
+    )
 
 
 def _address(host: str, port: int) -> str:

@@ -19,7 +19,8 @@ from broadaxe.grpc_api.errors import status_details
 from broadaxe.grpc_api.health import HealthServicer
 from broadaxe.grpc_api.method import Kind, Method
 from broadaxe.grpc_api.pipeline import Pipeline
-from broadaxe.grpc_api.reflection import serve_reflection
+from broadaxe.grpc_api.reflection import reflection_methods
+from broadaxe.grpc_api.transport import BindFailed
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class GrpcioSettings:
     """A client that pings more often, calls open or not, is turned away. SDKs ping each 5 to 10 s."""
     reuse_port: bool = True
     """Let a second process listen on the same port, for a change without a gap."""
+    health: bool = False
+    """Answer gRPC's own health service, without authentication."""
     reflection: bool = False
     """Answer gRPC server reflection, without authentication."""
     stream_patience: float = 1.0
@@ -82,12 +85,8 @@ class GrpcioSettings:
         ]
 
 
-class BindFailed(Exception):
-    """The address cannot be listened on; the message names it."""
-
-
 class GrpcioServer:
-    """Serves methods, and gRPC's health service, through a pipeline.
+    """Serves methods, and gRPC's health service when wanted, through a pipeline.
 
     `start` once, `stop` once, in the same event loop.
     """
@@ -96,8 +95,12 @@ class GrpcioServer:
         self, methods: Iterable[Method], pipeline: Pipeline, clock: Clock, settings: GrpcioSettings
     ) -> None:
         served = tuple(methods)
-        health = HealthServicer(method.service for method in served)
-        self._methods = (*served, *health.methods())
+        if settings.health:
+            health = HealthServicer(method.service for method in served)
+            served = (*served, *health.methods())
+        self._methods = [*served]
+        if settings.reflection:
+            self._methods += reflection_methods(sorted({method.service for method in self._methods}))
         self._pipeline = pipeline
         self._monotonic = clock.monotonic
         self._settings = settings
@@ -115,8 +118,6 @@ class GrpcioServer:
         server = aio.server(options=settings.channel_options())
         services = sorted({method.service for method in self._methods})
         server.add_generic_rpc_handlers([self._service(name) for name in services])
-        if settings.reflection:
-            serve_reflection(server, services)
         self._port = self._listen(server)
         await server.start()
         self._server = server

@@ -6,6 +6,7 @@ from broadaxe.config.kinds import (
     BOOL,
     COUNT,
     DURATION,
+    GRPC_TRANSPORT,
     HOST_PORT,
     PORT,
     POSITIVE,
@@ -56,12 +57,13 @@ class GrpcSettings:
         default="4194304",
         meaning="Largest message in bytes, both ways.",
     )
-    worker_max_lock_acquisition_time: float = used(
+    worker_max_lock_acquisition_time: float = ignored(
         "SERVER_GRPC_WORKER_MAX_LOCK_ACQUISITION_TIME",
         "runtime.grpcWorkerMaxLockAcquisitionTime",
         POSITIVE_DURATION,
         default="250ms",
-        meaning="How long a task waits for a worker's busy stream before another worker is sought.",
+        meaning="How long a task waits for a worker's busy stream in Hatchet.",
+        reason="a task is handed to a stream without waiting for it",
     )
     static_stream_window_size: int = used(
         "SERVER_GRPC_STATIC_STREAM_WINDOW_SIZE",
@@ -78,6 +80,16 @@ class GrpcSettings:
         meaning=(
             "Requests a second for each token and group of services (ten times that for dispatchers);"
             " more is answered RESOURCE_EXHAUSTED."
+        ),
+    )
+    transport: str = used(
+        "SERVER_GRPC_TRANSPORT",
+        "runtime.grpcTransport",
+        GRPC_TRANSPORT,
+        default="grpcio",
+        meaning=(
+            "What carries gRPC: `grpcio`, Google's library, or `lean`, a server of our own that takes a"
+            " fraction of its CPU."
         ),
     )
     shutdown_timeout: float = used(
