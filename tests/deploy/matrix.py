@@ -63,6 +63,9 @@ MATRIX: dict[str, Object] = {
     "nothing": {},
     "external": EXTERNAL,
     "otel": OTEL,
+    "otel by env": merged(
+        OTEL, {"sharedConfig": {"env": {"SERVER_OTEL_COLLECTOR_AUTH": "Bearer x", "K8S_POD_NAME": "fixed"}}}
+    ),
     "monitored": MONITORED,
     "everything": EVERYTHING,
     "trial with all": merged(EVERYTHING, {"postgres": {"enabled": True, "persistence": {"enabled": False}}}),

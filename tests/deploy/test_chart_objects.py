@@ -52,6 +52,21 @@ def test_services_have_known_names_and_lead_to_pods(
     assert (entry["port"], ports[entry["targetPort"]]) == (port, target)
 
 
+@pytest.mark.parametrize(
+    ("values", "plaintext"),
+    [
+        ({}, True),
+        ({"sharedConfig": {"grpcInsecure": "false"}}, False),
+        ({"sharedConfig": {"grpcInsecure": True}}, True),
+        ({"engine": {"env": {"SERVER_GRPC_INSECURE": "f"}}}, False),
+    ],
+    ids=str,
+)
+def test_engine_s_service_says_plaintext_only_when_it_is(helm: Helm, values: Object, plaintext: bool) -> None:
+    (port,) = helm.template(values).find("Service", "hatchet-engine")["spec"]["ports"]
+    assert port.get("appProtocol") == ("kubernetes.io/h2c" if plaintext else None)
+
+
 def test_no_service_leads_to_pods_of_another(default: Rendered) -> None:
     workloads = [
         "hatchet-engine",

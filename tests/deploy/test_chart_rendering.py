@@ -46,6 +46,8 @@ def test_objects_of_every_values_file_are_valid(helm: Helm, name: str, flags: tu
         for container in [*pod.get("initContainers", []), *pod["containers"]]:
             assert container["securityContext"] == SECURITY, name_of
             assert container["resources"]["limits"]["memory"]
+            named = [one["name"] for one in container.get("env", [])]
+            assert len(named) == len(set(named)), f"{name_of} has a variable twice"
             mounted = {mount["name"] for mount in container["volumeMounts"]}
             claims = {"data"} if name_of == "hatchet-stack-postgres" else set()
             assert mounted <= {volume["name"] for volume in pod["volumes"]} | claims
