@@ -69,6 +69,7 @@ async def test_group_commit_sampled_members_wait_links_to_one_flush(dsn: str) ->
     assert insert["db.operation.name"] == "INSERT"
     assert insert["db.collection.name"] == "task"
     assert insert["db.operation.batch.size"] == 4
+    assert insert["hatchet.run/rows.changed"] == 4
     assert "unnest" in str(insert["db.query.text"])
     for span in spans:
         assert flush.start_time_unix_nano <= span.end_time_unix_nano <= flush.end_time_unix_nano
@@ -85,7 +86,10 @@ async def test_read_under_current_span_has_pool_wait_and_statement(dsn: str) -> 
         root = recorded.tracer.start(T.SPAN_INGEST)
         with recorded.tracer.use(root):
             await recorded.ledger.get_task(TENANT, ids.uuid7())
-        spans = recorded.spans()
+            assert recorded.spans() == []  # they leave after what they are below of
+        root.end()
+        first, *spans = recorded.spans()
+        assert first.span_id == root.context.span_id
         await recorded.ledger.get_task(TENANT, ids.uuid7())
         assert recorded.spans() == []
     names = Counter(span.name for span in spans)

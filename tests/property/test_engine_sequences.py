@@ -62,6 +62,7 @@ class Model:
         self.workers: list[FakeWorker] = []
         self.old: list[FakeWorker] = []
         self.results = 0
+        self.crashes = 0
 
     def pick(self, number: int) -> UUID | None:
         return self.runs[-1 - number % len(self.runs)] if self.runs else None
@@ -175,7 +176,9 @@ class Model:
         bench.engine.ownership._task.cancel()  # type: ignore[union-attr]
         self.old += self.workers
         self.workers = []
-        self.bench = await make_bench(bench.tables, bench.clock, seed=number + len(bench.tables.history))
+        # A seed of its own for each process, or two of them would make the same ids.
+        self.crashes += 1
+        self.bench = await make_bench(bench.tables, bench.clock, seed=1_000 * self.crashes + number)
         for worker in self.old:
             worker.bench = self.bench
 

@@ -18,6 +18,9 @@ from cryptography.x509.oid import NameOID
 from broadaxe.clock import SystemClock, SystemIds
 from broadaxe.telemetry.receiver import Receiver
 from broadaxe.telemetry.runtime import Telemetry, TelemetryOptions, Tuning
+from tests.telemetry.told import told
+
+__all__ = ["told"]
 
 QUICK = Tuning(delay=0.01, call_timeout=5.0, export_timeout=10.0)
 

@@ -9,6 +9,7 @@ from gates import Gates
 from hatchet_sdk import Hatchet
 from sdk_server import Served, Worker
 from sdk_workflows import EVERYDAY, flat
+from toy_server import Chosen
 
 from broadaxe.testkit.database import Databases
 
@@ -18,6 +19,13 @@ async def gates(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gates
     """Where tasks of workers arrive and wait."""
     async with Gates.serve(tmp_path_factory.mktemp("gates") / "socket") as served:
         yield served
+
+
+@pytest.fixture(params=["grpcio", "lean"])
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each transport in turn."""
+    monkeypatch.setattr(Chosen, "name", request.param)
+    return str(request.param)
 
 
 _numbers = itertools.count(1)

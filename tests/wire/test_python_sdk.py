@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import grpc
 import pytest
 from gates import Gates
-from hatchet_sdk import EmptyModel, Hatchet
+from hatchet_sdk import EmptyModel, Hatchet, StepRunEventType
 from hatchet_sdk.config import TenacityConfig
 from hatchet_sdk.contracts.v1.shared.trigger_pb2 import TriggerWorkflowRequest
 from hatchet_sdk.types.trigger import TriggerWorkflowOptions
@@ -181,6 +181,26 @@ async def test_stream_of_a_finished_run_ends_at_once(flows: SimpleNamespace, hat
     await reference.aio_result()
     async with asyncio.timeout(5):
         assert [chunk async for chunk in hatchet.runs.subscribe_to_stream(reference.workflow_run_id)] == []
+
+
+async def test_events_by_metadata_follow_every_matching_run_until_the_last_ends(
+    flows: SimpleNamespace, gates: Gates, gate: str, hatchet: Hatchet
+) -> None:
+    mark = {"followed": gate}
+    first, second = [
+        await flows.streams.aio_run(Gate(gate=gate), wait_for_result=False, additional_metadata=mark)
+        for _ in range(2)
+    ]
+    await gates.wait(gate, 2)
+    kinds: list[StepRunEventType] = []
+    async with asyncio.timeout(20):
+        async for event in hatchet.listener.stream_by_additional_metadata("followed", gate):
+            kinds.append(event.type)
+            if gate not in gates.opened:
+                await gates.open(gate)
+    assert kinds.count(StepRunEventType.STEP_RUN_EVENT_TYPE_COMPLETED) == 4, "two tasks and their runs"
+    assert kinds.count(StepRunEventType.STEP_RUN_EVENT_TYPE_STREAM) >= 100
+    assert await first.aio_result() == await second.aio_result() == {"chunks": 50}
 
 
 async def test_logs_are_taken(flows: SimpleNamespace) -> None:

@@ -176,6 +176,9 @@ async def test_cancel_of_a_running_task_reaches_the_worker(
     reference = await getattr(flows, name).aio_run(Gate(gate=gate), wait_for_result=False)
     run_id = reference.workflow_run_id
     await gates.wait(gate)
+    running = await has_status(hatchet, run_id, RunStatus.RUNNING)
+    assert not running.done
+    assert running.task_runs[name].status == V1TaskStatus.RUNNING
     await hatchet.runs.aio_cancel(run_id)
     details = await has_status(hatchet, run_id, RunStatus.CANCELLED)
     assert details.done

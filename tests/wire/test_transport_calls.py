@@ -1,4 +1,4 @@
-"""The grpcio transport: kinds of calls, metadata, deadlines, cancellation, refusals."""
+"""Every transport: kinds of calls, metadata, deadlines, cancellation, refusals."""
 
 import asyncio
 from typing import Any
@@ -8,14 +8,27 @@ import pytest
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.rpc import status_pb2
 from grpc import aio
-from toy_server import BEARER, CHOSEN, TENANT, TOKEN, Client, Toy, client, listen, register, serving
+from toy_server import (
+    BEARER,
+    CHOSEN,
+    TENANT,
+    TOKEN,
+    Client,
+    Toy,
+    client,
+    listen,
+    listening,
+    register,
+    serving,
+)
 
 from broadaxe.grpc_api.call import Call, Code
 from broadaxe.grpc_api.method import service_methods
 from broadaxe.grpc_api.rate_limit import RateGroup
-from broadaxe.grpc_api.transport_grpcio import GrpcioSettings
 from broadaxe.grpc_api.wire import dispatcher_pb2, events_pb2, pool
 from broadaxe.grpc_api.wire.v1 import workflows_pb2
+
+pytestmark = pytest.mark.usefixtures("transport")
 
 
 async def _refusal(call: Any) -> aio.AioRpcError:
@@ -101,7 +114,7 @@ async def test_transport_request_below_the_limit_passes_and_above_is_refused() -
 
 
 async def test_transport_message_limit_follows_the_settings() -> None:
-    async with serving(GrpcioSettings(port=0, max_message_size=1000)) as toy, client(toy.target) as calls:
+    async with serving(listening(max_message_size=1000)) as toy, client(toy.target) as calls:
         refused = await _refusal(calls.push(_push("x" * 1001), metadata=BEARER))
     assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 

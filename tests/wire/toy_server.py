@@ -1,4 +1,4 @@
-"""A servicer of two toy services, and a grpcio server around it, for the tests of the transport."""
+"""A servicer of two toy services, and a server around it, for the tests of the transports."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,6 +22,8 @@ from broadaxe.domain.errors import (
 from broadaxe.domain.ids import TenantId
 from broadaxe.grpc_api.call import Call, Code
 from broadaxe.grpc_api.identity import Identity
+from broadaxe.grpc_api.lean.server import LeanServer
+from broadaxe.grpc_api.lean.settings import LeanSettings
 from broadaxe.grpc_api.method import Method, service_methods
 from broadaxe.grpc_api.pipeline import Pipeline
 from broadaxe.grpc_api.rate_limit import RateGroup, RateLimiter
@@ -195,7 +197,7 @@ class ToyServicer:
 class Toy:
     """A running server and what is behind it."""
 
-    server: GrpcioServer
+    server: GrpcioServer | LeanServer
     servicer: ToyServicer
     seen: Seen
     pipeline: Pipeline
@@ -205,16 +207,34 @@ class Toy:
         return f"localhost:{self.server.port}"
 
 
+SETTINGS: dict[str, Any] = {"grpcio": GrpcioSettings, "lean": LeanSettings}
+
+
+class Chosen:
+    """The transport of the present test; the fixture `transport` sets it."""
+
+    name = "grpcio"
+
+
+def listening(**changes: Any) -> Any:
+    """Settings of the present transport, on any free port unless the changes say otherwise."""
+    return SETTINGS[Chosen.name](**{"port": 0, **changes})
+
+
+def make_server(methods: list[Method], pipeline: Pipeline, settings: Any) -> GrpcioServer | LeanServer:
+    """The server that goes with the settings."""
+    kind = GrpcioServer if isinstance(settings, GrpcioSettings) else LeanServer
+    return kind(methods, pipeline, SystemClock(), settings)
+
+
 @asynccontextmanager
 async def serving(
-    settings: GrpcioSettings | None = None, rate: float = 0, methods: list[Method] | None = None
+    settings: Any = None, rate: float = 0, methods: list[Method] | None = None
 ) -> AsyncIterator[Toy]:
     """A toy server on a free port of loopback."""
     clock, seen, servicer = SystemClock(), Seen(), ToyServicer()
     pipeline = Pipeline(ToyAuthenticator(), RateLimiter(clock, rate), seen, clock)
-    server = GrpcioServer(
-        [*servicer.methods(), *(methods or [])], pipeline, clock, settings or GrpcioSettings(port=0)
-    )
+    server = make_server([*servicer.methods(), *(methods or [])], pipeline, settings or listening())
     await server.start()
     try:
         yield Toy(server, servicer, seen, pipeline)

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from broadaxe.app.collection import settle_collector
 from broadaxe.app.engine import EnginePart
 from broadaxe.app.rest import RestPart
 from broadaxe.app.shared import Shared, build_shared
@@ -20,7 +21,7 @@ from broadaxe.clock import SystemClock, SystemIds
 from broadaxe.config.errors import SettingsError
 from broadaxe.config.loader import Loaded
 from broadaxe.domain.errors import BroadaxeError
-from broadaxe.grpc_api.transport_grpcio import BindFailed
+from broadaxe.grpc_api.transport import BindFailed
 
 log = logging.getLogger("broadaxe.process")
 
@@ -151,6 +152,7 @@ async def serve(
         if not process.stopping:
             if before is not None:
                 await before(process)
+            settle_collector()
             print(process.ready_line(), flush=True)
             await process.until_stopped()
     except SettingsError:

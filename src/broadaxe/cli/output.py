@@ -1,27 +1,26 @@
 """What commands print: tables for people, JSON for programs."""
 
 import json
-import sys
 from collections.abc import Iterable, Sequence
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
 
-WIDE = 1000
-"""Columns where the output is no terminal: nothing is cut off for a program that reads it."""
-
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
+console = Console(highlight=False, soft_wrap=True)
+MOST_COLUMNS = 10_000
+"""Characters of the widest table."""
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a plain table; what does not fit goes on in the next line, and nothing is left out."""
-    drawn = Table(
-        *(Column(name, overflow="fold") for name in columns), box=None, pad_edge=False, header_style="bold"
-    )
+    """Print a plain table; cells are never shortened, since ids are there to be copied."""
+    from rich.measure import Measurement  # only here: these take longer to load than most commands run
+    from rich.table import Table
+
+    drawn = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         drawn.add_row(*row)
-    console.print(drawn)
+    whole = Measurement.get(console, console.options.update(width=MOST_COLUMNS), drawn).maximum
+    Console(highlight=False, width=max(console.width, whole)).print(drawn)
 
 
 def as_json(value: object) -> None:

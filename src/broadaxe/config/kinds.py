@@ -215,6 +215,7 @@ TLS_VERSION = choice("1.2", "1.3")
 QUEUE_KIND = choice("postgres", "rabbitmq")
 PUBSUB_KIND = choice("postgres", "rabbitmq", "nats", empty=True)
 COMPRESSION = choice("none", "gzip")
+GRPC_TRANSPORT = choice("grpcio", "lean")
 EMAIL_KIND = choice("postmark", "smtp")
 SSL_MODE = choice(*values.SSL_MODES)
 

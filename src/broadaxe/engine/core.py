@@ -137,6 +137,7 @@ class EngineCore:
             self._catalog,
             self._desk,
             self._operations,
+            self.ownership.confirmed_until,
             self._tally,
         )
         Gauges(meter, clock, self.memory, self._epoch)

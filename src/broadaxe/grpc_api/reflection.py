@@ -1,21 +1,37 @@
 """gRPC server reflection, by the official package, over our private descriptor pool."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
 
 from google.protobuf import descriptor_pool
-from grpc import aio
-from grpc_reflection.v1alpha import reflection
+from google.protobuf.message import Message
+from grpc_reflection.v1alpha import _async, reflection_pb2
 
+from broadaxe.grpc_api.call import Call
+from broadaxe.grpc_api.method import Method, service_methods
 from broadaxe.grpc_api.wire.pool import POOL, add_file
 
+SERVICE = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
 
-def serve_reflection(server: aio.Server, services: Iterable[str]) -> None:
-    """Let tools such as grpcurl ask which services there are and what their messages look like."""
-    names = [*services, reflection.SERVICE_NAME]
+
+def reflection_methods(services: Iterable[str]) -> list[Method]:
+    """Let tools such as grpcurl ask, without a token, for the services and their messages."""
+    names = [*services, SERVICE.full_name]
     for name in names:
         try:
             POOL.FindServiceByName(name)
         except KeyError:
             # A service of another package (OTLP, health): its description is in the process-wide pool.
             add_file(descriptor_pool.Default().FindFileContainingSymbol(name))
-    reflection.enable_server_reflection(names, server, pool=POOL)
+    servicer = _async.ReflectionServicer(names, POOL)
+
+    def answer(requests: Any, call: Call) -> AsyncIterator[Message]:
+        answers: AsyncIterator[Message] = servicer.ServerReflectionInfo(requests, None)
+        return answers
+
+    return service_methods(
+        SERVICE,
+        {"ServerReflectionInfo": answer},
+        rate_group=None,
+        untraced=frozenset(method.name for method in SERVICE.methods),
+    )

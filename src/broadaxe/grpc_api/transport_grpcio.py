@@ -19,7 +19,8 @@ from broadaxe.grpc_api.errors import status_details
 from broadaxe.grpc_api.health import HealthServicer
 from broadaxe.grpc_api.method import Kind, Method
 from broadaxe.grpc_api.pipeline import Pipeline
-from broadaxe.grpc_api.reflection import serve_reflection
+from broadaxe.grpc_api.reflection import reflection_methods
+from broadaxe.grpc_api.transport import BindFailed
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +85,6 @@ class GrpcioSettings:
         ]
 
 
-class BindFailed(Exception):
-    """The address cannot be listened on; the message names it."""
-
-
 class GrpcioServer:
     """Serves methods, and gRPC's health service when wanted, through a pipeline.
 
@@ -101,7 +98,9 @@ class GrpcioServer:
         if settings.health:
             health = HealthServicer(method.service for method in served)
             served = (*served, *health.methods())
-        self._methods = served
+        self._methods = [*served]
+        if settings.reflection:
+            self._methods += reflection_methods(sorted({method.service for method in self._methods}))
         self._pipeline = pipeline
         self._monotonic = clock.monotonic
         self._settings = settings
@@ -119,8 +118,6 @@ class GrpcioServer:
         server = aio.server(options=settings.channel_options())
         services = sorted({method.service for method in self._methods})
         server.add_generic_rpc_handlers([self._service(name) for name in services])
-        if settings.reflection:
-            serve_reflection(server, services)
         self._port = self._listen(server)
         await server.start()
         self._server = server

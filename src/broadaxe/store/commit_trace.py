@@ -41,19 +41,21 @@ class CommitTrace:
         flush = self.parent
         if not flush.recording:
             return
-        links = 0
+        waits: list[AnySpan] = []
         for op in self._ops:
             for parent, task_id in op.parents:
                 wait = self._tracer.start(T.SPAN_COMMIT_WAIT, parent, start_ns=op.submitted_ns)
                 wait.set(T.ATTR_TASK_ID, str(task_id))
                 wait.set(T.ATTR_FLUSH_KIND, _KIND)
                 wait.link(flush.context)
-                wait.end(ended_ns)
-                if links < LINK_LIMIT:
-                    flush.link(wait.context)
-                    links += 1
+                waits.append(wait)
+        for wait in waits[:LINK_LIMIT]:
+            flush.link(wait.context)
         flush.set(T.ATTR_ROWS_CHANGED, self.rows)
+        # First what the others point to: a process that is killed has sent the beginning of what it recorded.
         flush.end(ended_ns)
+        for wait in waits:
+            wait.end(ended_ns)
 
     def failed(self, reason: str) -> None:
         """Ends the flush of an attempt that did not commit."""

@@ -127,7 +127,8 @@ class Instruments:
         self._ended(statement.operation, statement.target, began, "")
         self._tell(statement, began, "")
         if span.recording:
-            span.set(T.ATTR_DB_RESPONSE_RETURNED_ROWS, rows(result))
+            written = T.ATTR_ROWS_CHANGED if statement.silent else T.ATTR_DB_RESPONSE_RETURNED_ROWS
+            span.set(written, rows(result))
             span.end()
         return result
 

@@ -62,6 +62,14 @@ class Session:
         """Runs a statement; its rows. Errors are the driver's. `batch`: how many items the arrays hold."""
         connection = self._connection
 
+        if statement.silent:
+
+            async def write() -> str:
+                return await connection.execute(statement.text, *args)
+
+            await self._instruments.run(statement, write, _written, parent, batch)
+            return []
+
         async def call() -> list[Record]:
             return await connection.fetch(statement.text, *args)
 
@@ -115,6 +123,12 @@ class Session:
     def terminate(self) -> None:
         """Closes at once."""
         self._connection.terminate()
+
+
+def _written(status: str) -> int:
+    """The number at the end of `INSERT 0 3` or `UPDATE 3`."""
+    number = status.rpartition(" ")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def _no_rows(_: str) -> int:

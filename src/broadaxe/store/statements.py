@@ -13,6 +13,8 @@ from broadaxe.telemetry.vocabulary import SpanName
 _HEADER: Final = re.compile(r"^-- (?:name: (\w+) \((\w+) (\w+)\): (.+)|fragment: (\w+))$", re.MULTILINE)
 _FRAGMENT: Final = re.compile(r"\{(\w+)\}")
 
+_WRITES = frozenset(("INSERT", "UPDATE", "DELETE"))
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
@@ -24,6 +26,12 @@ class Statement:
     purpose: str
     text: str
     span: SpanName
+    silent: bool = False
+    """It writes and gives no rows back: the server then says how many it wrote."""
+
+
+def _is_silent(text: str) -> bool:
+    return text.split(None, 1)[0].upper() in _WRITES and "RETURNING" not in text.upper()
 
 
 def _sections(text: str) -> Iterator[tuple[re.Match[str], str]]:
@@ -48,7 +56,9 @@ def load_statements() -> Mapping[str, Statement]:
                 text = text.replace("{" + known + "}", columns)
             if name in found or _FRAGMENT.search(text):
                 raise ValueError(f"{file.name}: {name} is there twice or uses an unknown fragment")
-            found[name] = Statement(name, operation, target, purpose, text, T.db_span(operation, target))
+            found[name] = Statement(
+                name, operation, target, purpose, text, T.db_span(operation, target), _is_silent(text)
+            )
     return found
 
 

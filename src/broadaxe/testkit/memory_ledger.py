@@ -365,7 +365,8 @@ class MemoryLedger:
     async def release_lease(self, confirmed_until: datetime | None) -> None:
         """Give it back."""
         await asyncio.sleep(0)
-        self.tables.confirmed_until = confirmed_until
+        if confirmed_until is not None:
+            self.tables.confirmed_until = confirmed_until
         if self.tables.owner is self:
             self._pass_on()
 
@@ -413,7 +414,8 @@ class MemoryLedger:
         error = self._fence()
         if error is not None:
             raise error
-        self.tables.confirmed_until = confirmed_until
+        if confirmed_until is not None:
+            self.tables.confirmed_until = confirmed_until
         messages, self.tables.messages = self.tables.messages, []
         return messages
 

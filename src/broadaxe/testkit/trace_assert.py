@@ -32,6 +32,8 @@ class Rules:
     """Nanoseconds a span of this name may take, instead of `longest_ns`."""
     may_start_late: frozenset[str] = frozenset()
     """Names of spans that may begin after their parent ended; so may one that links to its parent."""
+    kinds_may_start_late: frozenset[str] = frozenset()
+    """Likewise by kind, such as SERVER: a call about something that is over."""
     may_outlive: frozenset[str] | None = None
     """Names of spans that may end after their parent; None: all may."""
     one_root: bool = True
@@ -143,17 +145,20 @@ class Forest:
     ) -> list[str]:
         found = []
         skew = rules.skew_ns if span.service != parent.service else 0
-        if span.start_ns + skew < parent.start_ns:
+        # What a call made begins within the call, although the call's span hangs below it.
+        made_it = span.kind == "SERVER" and span.end_ns + skew >= parent.start_ns
+        if span.start_ns + skew < parent.start_ns and not made_it:
             early = (parent.start_ns - span.start_ns) / 1e6
             found.append(f"{where} starts {early:.3f} ms before its parent {parent.name}")
         linked = (parent.trace_id, parent.span_id) in span.links
-        if span.start_ns > parent.end_ns + skew and span.name not in rules.may_start_late and not linked:
-            late = (span.start_ns - parent.end_ns) / 1e6
-            found.append(f"{where} starts {late:.3f} ms after its parent {parent.name} ended")
+        late = span.name in rules.may_start_late or span.kind in rules.kinds_may_start_late
+        if span.start_ns > parent.end_ns + skew and not late and not linked:
+            after = (span.start_ns - parent.end_ns) / 1e6
+            found.append(f"{where} starts {after:.3f} ms after its parent {parent.name} ended")
         bounded = rules.may_outlive is not None and span.name not in rules.may_outlive
         if bounded and span.end_ns > parent.end_ns + skew:
-            late = (span.end_ns - parent.end_ns) / 1e6
-            found.append(f"{where} ends {late:.3f} ms after its parent {parent.name}")
+            beyond = (span.end_ns - parent.end_ns) / 1e6
+            found.append(f"{where} ends {beyond:.3f} ms after its parent {parent.name}")
         return found
 
 

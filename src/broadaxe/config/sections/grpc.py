@@ -6,6 +6,7 @@ from broadaxe.config.kinds import (
     BOOL,
     COUNT,
     DURATION,
+    GRPC_TRANSPORT,
     HOST_PORT,
     PORT,
     POSITIVE,
@@ -79,6 +80,16 @@ class GrpcSettings:
         meaning=(
             "Requests a second for each token and group of services (ten times that for dispatchers);"
             " more is answered RESOURCE_EXHAUSTED."
+        ),
+    )
+    transport: str = used(
+        "SERVER_GRPC_TRANSPORT",
+        "runtime.grpcTransport",
+        GRPC_TRANSPORT,
+        default="grpcio",
+        meaning=(
+            "What carries gRPC: `grpcio`, Google's library, or `lean`, a server of our own that takes a"
+            " fraction of its CPU."
         ),
     )
     shutdown_timeout: float = used(

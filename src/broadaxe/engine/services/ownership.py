@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from asyncio import Event
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from broadaxe.domain.errors import BroadaxeError, Unavailable
@@ -26,6 +26,8 @@ from broadaxe.telemetry import names as T
 _LOG = logging.getLogger(__name__)
 _WORKERS_SINCE = timedelta(minutes=10)
 _PAUSE = (0.2, 5.0)
+_LONGEST_COMMIT = timedelta(seconds=10)
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Owner(Protocol):
@@ -68,6 +70,8 @@ class Ownership:
         self._owner = owner
         self._lost = Event()
         self._task: asyncio.Task[None] | None = None
+        self._told_again: datetime | None = None
+        """When all that the process before this one may have kept was told again."""
         self.lease: Lease | None = None
         context.ledger.on_fenced(self.lost)
 
@@ -84,13 +88,24 @@ class Ownership:
         if self.lease is not None:
             self.lease = None
             try:
-                await self._ledger.release_lease(self._options.confirmed_until())
+                await self._ledger.release_lease(self.confirmed_until())
             except BroadaxeError as error:
                 _LOG.warning("the lease could not be given back: %s", error.message)
 
     def healthy(self) -> bool:
         """Whether this process owns the scheduling now."""
         return self._gate.open
+
+    def confirmed_until(self) -> datetime | None:
+        """Whatever ended before this moment has left as spans; None while that is not known.
+
+        An end has its time from when it was judged, and its span from when it was committed: the moment lags
+        behind by what a commit may take. Telling a little too much again does no harm, the ids are the same.
+        """
+        left = self._options.confirmed_until()
+        if left is None or self._told_again is None or left < self._told_again:
+            return None
+        return left - _LONGEST_COMMIT
 
     def lost(self) -> None:
         """The ledger says that another process owns the lease."""
@@ -106,6 +121,7 @@ class Ownership:
             try:
                 began = self._clock.now_ns()
                 self._lost.clear()
+                self._told_again = None
                 self.lease = await self._ledger.acquire_lease(self._options.engine_id)
                 await self._rebuild(self.lease, began)
                 pause = _PAUSE[0]
@@ -145,7 +161,10 @@ class Ownership:
         for live in homeless:
             self._lifecycle.writes.submit(live, WorkerLost(live.status.attempt, "Its worker is not known"))
         self._owner.gained()
-        if lease.spans_confirmed_until is not None and self._tracer.enabled:
+        first = lease.previous_engine is None and lease.spans_confirmed_until is None
+        if first or not self._tracer.enabled:
+            self._told_again = self._clock.now()
+        else:
             self._background.spawn(self._tell_again(lease), "telling spans again")
 
     async def _live(self, stored: StoredTask) -> LiveTask | None:
@@ -179,8 +198,8 @@ class Ownership:
 
     async def _tell_again(self, lease: Lease) -> None:
         """Spans of what ended shortly before the process before this one did: it may not have sent them."""
-        assert lease.spans_confirmed_until is not None
-        since = lease.spans_confirmed_until
+        # Without a mark no process lived for long enough to set one: all there is may be missing.
+        since = lease.spans_confirmed_until or _BEGINNING
         async for attempts in self._ledger.load_attempts_since(since):
             for ended in attempts:
                 plan = await self._plan(ended.facts.tenant_id, ended.facts.version_id)
@@ -191,3 +210,4 @@ class Ownership:
                 plan = await self._plan(stored.facts.tenant_id, stored.facts.version_id)
                 if plan is not None:
                     self._traces.finished(stored.facts, plan, stored.status, replayed=True)
+        self._told_again = self._clock.now()

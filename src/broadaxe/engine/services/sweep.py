@@ -7,6 +7,7 @@ Bodies are JSON objects: `{"ids": [...]}` to cancel or replay, `{"worker_id": ..
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -45,6 +46,7 @@ class Sweep:
         catalog: Catalog,
         desk: WorkerDesk,
         operations: Operations,
+        confirmed_until: Callable[[], datetime | None],
         tally: Tally,
     ) -> None:
         self._ledger = context.ledger
@@ -56,6 +58,7 @@ class Sweep:
         self._catalog = catalog
         self._desk = desk
         self._operations = operations
+        self._confirmed_until = confirmed_until
         self._tally = tally
         self._timer: Timer | None = None
         self._task: asyncio.Task[None] | None = None
@@ -107,7 +110,7 @@ class Sweep:
     async def _sweep(self) -> None:
         began = self._clock.now_ns()
         try:
-            messages = await self._ledger.sweep(self._options.confirmed_until())
+            messages = await self._ledger.sweep(self._confirmed_until())
         except BroadaxeError as error:
             self.failures += 1
             if self.failures == 1:

@@ -1,0 +1,231 @@
+"""The streams of one connection: how they begin, go on and end."""
+
+import asyncio
+
+from broadaxe.grpc_api.lean import frames as F
+from broadaxe.grpc_api.lean.allowance import Allowance
+from broadaxe.grpc_api.lean.frames import ConnectionFault, ErrorCode, StreamFault
+from broadaxe.grpc_api.lean.head import HeadReader, Malformed, check_trailers
+from broadaxe.grpc_api.lean.hpack import Decoder, Field
+from broadaxe.grpc_api.lean.link import Handler, Link, Shared
+from broadaxe.grpc_api.lean.stream import Stream
+
+_BLOCK_FACTOR = 2
+"""A header block may be so many times as long as the list it stands for, since clients may encode badly."""
+_MAX_CONTINUATIONS = 64
+_REMEMBERED = 4096
+_EARLY_WAIT = 0.5
+
+
+class _Block:
+    """A header block that comes in several frames."""
+
+    __slots__ = ("flags", "frames", "number", "parts", "size")
+
+    def __init__(self, number: int, flags: int, part: bytes) -> None:
+        self.number = number
+        self.flags = flags
+        self.parts = [part]
+        self.size = len(part)
+        self.frames = 0
+
+
+class Connection(Link):
+    """The protocol of one connection."""
+
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        settings = shared.settings
+        self._calls = shared.calls
+        self._max_streams = settings.max_concurrent_streams
+        self._max_block = _BLOCK_FACTOR * settings.max_header_list
+        self._heads = HeadReader(Decoder(), settings.max_header_list)
+        self._resets = Allowance(
+            "cancelled calls", max(1000, settings.max_concurrent_streams), 1000, shared.loop.time
+        )
+        self._closed: dict[int, bool] = {}
+        """Streams that ended lately, and whether the peer may have sent frames before it knew."""
+        self._early: dict[int, asyncio.TimerHandle] = {}
+        """Answered streams whose requests are not complete, and when they will be reset."""
+        self._block: _Block | None = None
+        self._in_block: tuple[Handler, ...] = (
+            *((self._on_interruption,) * F.CONTINUATION),
+            self.on_continuation,
+        )
+
+    def serve(self, stream: Stream, request: bytes) -> None:
+        """The one request of this stream is whole."""
+        self._calls.serve(stream, request)
+
+    def released(self, stream: Stream, *, by_us: bool) -> None:
+        """The stream is over."""
+        number = stream.id
+        if self.streams.pop(number, None) is None:
+            return
+        self._shared.usage.streams -= 1
+        self._calls.ended(stream)
+        self._remember(number, by_us)
+        if self.left and not self.streams:
+            self.close()
+
+    def _remember(self, number: int, by_us: bool) -> None:
+        closed = self._closed
+        closed[number] = by_us
+        if len(closed) > _REMEMBERED:
+            for old in list(closed)[: _REMEMBERED // 2]:
+                del closed[old]
+
+    def answered_early(self, number: int) -> None:
+        """Let the client finish by itself for a moment: grpcio takes a reset in the middle of its own message
+        for a failure, though the status has come before."""
+        self._early[number] = self.loop.call_later(_EARLY_WAIT, self._end_early, number)
+
+    def _end_early(self, number: int) -> None:
+        if self._early.pop(number, None) is not None and not self.dead:
+            self.sender.write(F.reset_frame(number, ErrorCode.NO_ERROR))
+
+    def _ended_late(self, number: int) -> None:
+        timer = self._early.pop(number, None)
+        if timer is not None:
+            timer.cancel()
+
+    def refuse(self, number: int, code: ErrorCode) -> None:
+        """The peer broke a rule of one stream, or it is one too many."""
+        self.nuisances.spend()
+        stream = self.streams.get(number)
+        if stream is not None:
+            stream.reset(code)
+        else:
+            self.sender.write(F.reset_frame(number, code))
+            self._remember(number, True)
+
+    def on_data(self, flags: int, number: int, payload: bytes) -> None:
+        """DATA: a part of a request."""
+        size = len(payload)
+        self.count(size)
+        stream = self.streams.get(number)
+        if stream is None:
+            self._late(number, "DATA")
+            if flags & F.END_STREAM:
+                self._ended_late(number)
+            return
+        if stream.ended_in:
+            raise StreamFault(ErrorCode.STREAM_CLOSED)
+        ended = bool(flags & F.END_STREAM)
+        if flags & F.PADDED:
+            payload = F.unpadded(payload)
+        if not payload and not ended:
+            self.nuisances.spend()
+        stream.received(payload, size, ended)
+
+    def _late(self, number: int, what: str) -> None:
+        """A frame for a stream that is not open."""
+        if number == 0 or number > self.last:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"{what} on a stream that is not open")
+        if not self._closed.get(number, False):
+            raise StreamFault(ErrorCode.STREAM_CLOSED)
+
+    def on_headers(self, flags: int, number: int, payload: bytes) -> None:
+        """HEADERS: the head of a request, or its trailers."""
+        if not number & 1:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS on a stream that a client cannot open")
+        if flags & F.PADDED:
+            payload = F.unpadded(payload)
+        if flags & F.PRIORITISED:
+            if len(payload) < 5:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS without their priority")
+            if int.from_bytes(payload[:4], "big") & F.LARGEST_WINDOW == number:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself")
+            payload = payload[5:]
+        if flags & F.END_HEADERS:
+            self._headers(number, flags, payload)
+        else:
+            self._block = _Block(number, flags, payload)
+            self.handlers = self._in_block
+
+    def on_continuation(self, flags: int, number: int, payload: bytes) -> None:
+        """CONTINUATION: the next part of a header block."""
+        block = self._block
+        if block is None or block.number != number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a CONTINUATION out of place")
+        block.parts.append(payload)
+        block.size += len(payload)
+        block.frames += 1
+        if block.size > self._max_block or block.frames > _MAX_CONTINUATIONS:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "an endless header block")
+        if flags & F.END_HEADERS:
+            self._block = None
+            self.handlers = self.all_handlers
+            self._headers(number, block.flags, b"".join(block.parts))
+
+    def _on_interruption(self, flags: int, number: int, payload: bytes) -> None:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a header block is interrupted")
+
+    def _headers(self, number: int, flags: int, block: bytes) -> None:
+        stream = self.streams.get(number)
+        ended = bool(flags & F.END_STREAM)
+        if stream is not None:
+            self._trailers(stream, self._heads.skip(block), ended)
+        elif number <= self.last:
+            self._heads.skip(block)
+            self.nuisances.spend()
+            if number not in self._closed:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "streams must be opened in order")
+            if not self._closed[number]:
+                raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a stream that is closed")
+            self._ended_late(number)
+        elif self.left:
+            self._heads.skip(block)
+            self.nuisances.spend()
+        else:
+            self._open(number, block, ended)
+
+    def _open(self, number: int, block: bytes, ended: bool) -> None:
+        self.last = number
+        try:
+            head, timeout = self._heads.read(block)
+        except Malformed:
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR) from None
+        # Cancelled calls that still clean up count too.
+        if len(self.streams) >= self._max_streams or self.running >= 2 * self._max_streams:
+            raise StreamFault(ErrorCode.REFUSED_STREAM)
+        stream = Stream(self, number, head)
+        self.streams[number] = stream
+        self._shared.usage.streams += 1
+        stream.ended_in = ended
+        self._calls.begin(stream, timeout)
+        if ended and not stream.ended_out:
+            stream.received(b"", 0, True)
+
+    def _trailers(self, stream: Stream, fields: list[Field], ended: bool) -> None:
+        if stream.ended_in:
+            raise StreamFault(ErrorCode.STREAM_CLOSED)
+        try:
+            check_trailers(fields)
+        except Malformed:
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR) from None
+        if not ended:
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR)
+        stream.received(b"", 0, True)
+
+    def on_priority(self, flags: int, number: int, payload: bytes) -> None:
+        """PRIORITY, which nobody uses any more."""
+        if number == 0:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY without a stream")
+        self.nuisances.spend()
+        if len(payload) != 5:
+            raise StreamFault(ErrorCode.FRAME_SIZE_ERROR)
+        if int.from_bytes(payload[:4], "big") & F.LARGEST_WINDOW == number:
+            raise StreamFault(ErrorCode.PROTOCOL_ERROR)
+
+    def on_reset(self, flags: int, number: int, payload: bytes) -> None:
+        """RST_STREAM: the client no longer wants an answer."""
+        if len(payload) != 4:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM is not four bytes long")
+        if number == 0 or number > self.last:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "RST_STREAM on a stream that is not open")
+        self._resets.spend()
+        self._ended_late(number)
+        stream = self.streams.get(number)
+        if stream is not None:
+            stream.abandon()

@@ -1,0 +1,48 @@
+"""Deadlines of many calls with few timers: calls that end in the same few milliseconds share one."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+_GRAIN = 0.02
+
+
+class Expiring(Protocol):
+    """What has a deadline."""
+
+    def expire(self) -> None:
+        """It has passed."""
+
+
+class Deadlines:
+    """A deadline is noticed up to 20 ms late, never early."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, monotonic: Callable[[], float]) -> None:
+        self._loop = loop
+        self._monotonic = monotonic
+        self._slots: dict[int, set[Expiring]] = {}
+
+    def add(self, what: Expiring, at: float) -> int:
+        """Call `expire` after this moment of the monotonic clock; the key with which to take it back."""
+        key = int(at / _GRAIN) + 1
+        slot = self._slots.get(key)
+        if slot is None:
+            slot = self._slots[key] = set()
+            self._loop.call_later(max(0.0, key * _GRAIN - self._monotonic()), self._due, key)
+        slot.add(what)
+        return key
+
+    def discard(self, what: Expiring, key: int) -> None:
+        """It no longer matters."""
+        slot = self._slots.get(key)
+        if slot is not None:
+            slot.discard(what)
+
+    def _due(self, key: int) -> None:
+        wait = key * _GRAIN - self._monotonic()
+        if wait > 0:
+            # The loop's clock runs in milliseconds and may be a little ahead of ours.
+            self._loop.call_later(wait, self._due, key)
+            return
+        for what in self._slots.pop(key, ()):
+            what.expire()

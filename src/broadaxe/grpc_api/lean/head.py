@@ -1,0 +1,195 @@
+"""From a decoded header list to the head of a gRPC request, by the rules of RFC 9113 and gRPC."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from broadaxe.grpc_api.call import Code
+from broadaxe.grpc_api.lean.hpack import Decoder, Field, list_size
+
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
+_BAD_VALUE = re.compile(r"[\x00\r\n]").search
+_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])").fullmatch
+_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_HTTP1_ONLY = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
+_PSEUDO = frozenset({":method", ":scheme", ":path", ":authority"})
+_OF_THE_TRANSPORT = frozenset(
+    {"te", "content-type", "grpc-encoding", "grpc-accept-encoding", "content-length"}
+)
+_TIMEOUT_FIELD = "grpc-timeout"
+
+GZIP, DEFLATE = 31, 15
+INFLATABLE: Mapping[str, int] = {"gzip": GZIP, "deflate": DEFLATE}
+"""Encodings of requests beside `identity`, and what zlib calls them."""
+ACCEPTED = "identity, deflate, gzip"
+
+_NOT_GRPC = b"This port speaks gRPC.\n"
+
+_MOST_KEPT = 64
+_LARGEST_KEPT = 2048
+_LONGEST_BLOCK = 256
+_TOO_LARGE = "the metadata is larger than {} bytes"
+
+
+class Malformed(Exception):
+    """The list breaks a rule of HTTP/2: an error of the stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a request."""
+
+    path: str
+    metadata: Mapping[str, str | bytes]
+    """The first value of each key; bytes where the key ends in `-bin`. Without what is the transport's."""
+    encoding: int = 0
+    """How a compressed request is to be inflated: zlib's window bits; 0 when it must not be compressed."""
+    takes_gzip: bool = False
+    """The client understands replies in gzip."""
+    length: int | None = None
+    """`content-length`."""
+    http_status: int = 0
+    """Not 0: this is no gRPC call, answer with this status of HTTP."""
+    http_text: bytes = b""
+    """... and this text."""
+    refusal: tuple[Code, str] | None = None
+    """Not None: a gRPC call that has to be refused so."""
+
+
+class HeadReader:
+    """Reads the header blocks of one connection.
+
+    Requests of one client are alike, so heads are kept: by the block itself as long as it only refers to
+    the table, and by the list of fields without the time-out, which often differs in each call.
+    """
+
+    def __init__(self, decoder: Decoder, limit: int) -> None:
+        self._decoder = decoder
+        self._limit = limit
+        self._blocks: dict[bytes, tuple[Head, float | None]] = {}
+        self._valid_for = decoder.changes
+        self._heads: dict[tuple[Field, ...], Head] = {}
+
+    def read(self, block: bytes) -> tuple[Head, float | None]:
+        """The head and the time-out in seconds; raises `HpackError` or `Malformed`."""
+        decoder = self._decoder
+        if self._valid_for == decoder.changes:
+            known = self._blocks.get(block)
+            if known is not None:
+                return known
+        else:
+            self._blocks.clear()
+        before = decoder.changes
+        fields = decoder.decode(block)
+        self._valid_for = decoder.changes
+        head, timeout = self._head(fields)
+        if before == decoder.changes and len(self._blocks) < _MOST_KEPT and len(block) < _LONGEST_BLOCK:
+            self._blocks[block] = (head, timeout)
+        return head, timeout
+
+    def skip(self, block: bytes) -> list[Field]:
+        """Decode a block whose meaning does not matter, for the table's sake; raises `HpackError`."""
+        return self._decoder.decode(block)
+
+    def _head(self, fields: list[Field]) -> tuple[Head, float | None]:
+        timeout: float | None = None
+        for position, (name, value) in enumerate(fields):
+            if name == _TIMEOUT_FIELD:
+                found = _TIMEOUT(value)
+                if found is None:
+                    return Head("", {}, refusal=(Code.INTERNAL, "malformed grpc-timeout")), None
+                timeout = int(found[1]) * _UNITS[found[2]]
+                del fields[position]
+                break
+        key = tuple(fields)
+        head = self._heads.get(key)
+        if head is None:
+            size = list_size(fields)
+            if size > self._limit:
+                return Head("", {}, refusal=(Code.RESOURCE_EXHAUSTED, _TOO_LARGE.format(self._limit))), None
+            head = read_head(fields)
+            if size <= _LARGEST_KEPT:
+                if len(self._heads) >= _MOST_KEPT:
+                    self._heads.clear()
+                self._heads[key] = head
+        return head, timeout
+
+
+def read_head(fields: Sequence[Field]) -> Head:
+    """The head that a list without time-out describes; raises `Malformed`."""
+    pseudo, regular = _split(fields)
+    length = _length(regular)
+    if ":method" not in pseudo or ":scheme" not in pseudo or not pseudo.get(":path"):
+        raise Malformed("a pseudo-header field is missing")
+    if pseudo[":method"] != "POST":
+        text = b"" if pseudo[":method"] == "HEAD" else _NOT_GRPC
+        return Head(pseudo[":path"], {}, length=length, http_status=405, http_text=text)
+    first: dict[str, str] = {}
+    for name, value in regular:
+        first.setdefault(name, value)
+    kind = first.get("content-type", "")
+    if not kind.startswith("application/grpc") or kind[16:17] not in ("", "+", ";"):
+        return Head(pseudo[":path"], {}, length=length, http_status=415, http_text=_NOT_GRPC)
+    refusal: tuple[Code, str] | None = None
+    encoding = first.get("grpc-encoding", "identity")
+    if encoding != "identity" and encoding not in INFLATABLE:
+        refusal = (Code.UNIMPLEMENTED, f"grpc-encoding {encoding} is not supported")
+    metadata: dict[str, str | bytes] = {}
+    try:
+        for name, value in first.items():
+            if name not in _OF_THE_TRANSPORT:
+                metadata[name] = _binary(value) if name.endswith("-bin") else value
+    except binascii.Error:
+        refusal = (Code.INTERNAL, "malformed binary metadata")
+    return Head(
+        pseudo[":path"],
+        metadata,
+        INFLATABLE.get(encoding, 0),
+        "gzip" in first.get("grpc-accept-encoding", ""),
+        length,
+        refusal=refusal,
+    )
+
+
+def check_trailers(fields: Sequence[Field]) -> None:
+    """Raises `Malformed` for a client's trailers that carry what only a head may."""
+    pseudo, _ = _split(fields)
+    if pseudo:
+        raise Malformed("a pseudo-header field in trailers")
+
+
+def _split(fields: Sequence[Field]) -> tuple[dict[str, str], list[Field]]:
+    """The pseudo-header fields and the others, each checked by itself."""
+    pseudo: dict[str, str] = {}
+    regular: list[Field] = []
+    for name, value in fields:
+        if _BAD_VALUE(value):
+            raise Malformed("a control character in a value")
+        if name.startswith(":"):
+            if regular or name in pseudo or name not in _PSEUDO:
+                raise Malformed("a pseudo-header field out of place")
+            pseudo[name] = value
+            continue
+        if not _NAME(name) or name in _HTTP1_ONLY or (name == "te" and value.lower() != "trailers"):
+            raise Malformed("a field that HTTP/2 does not have")
+        # gRPC lets white space around a value pass, which HTTP/2 does not have at all.
+        regular.append((name, value.strip(" \t")))
+    return pseudo, regular
+
+
+def _length(regular: Sequence[Field]) -> int | None:
+    values = {value for name, value in regular if name == "content-length"}
+    if not values:
+        return None
+    (value,) = values if len(values) == 1 else ("",)
+    if not (value.isascii() and value.isdigit() and len(value) < 20):
+        raise Malformed("a wrong content-length")
+    return int(value)
+
+
+def _binary(value: str) -> bytes:
+    """The first of the comma-separated values, whose padding may be missing."""
+    text = value.partition(",")[0].strip()
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)

@@ -1,0 +1,164 @@
+"""The server: listens, accepts, stops."""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Iterable
+
+from broadaxe.clock import Clock
+from broadaxe.grpc_api.call import Code, RpcError
+from broadaxe.grpc_api.health import HealthServicer
+from broadaxe.grpc_api.lean.calls import Calls
+from broadaxe.grpc_api.lean.connection import Connection
+from broadaxe.grpc_api.lean.link import Shared
+from broadaxe.grpc_api.lean.settings import LeanSettings
+from broadaxe.grpc_api.lean.tls import server_context
+from broadaxe.grpc_api.lean.usage import Usage
+from broadaxe.grpc_api.method import Method
+from broadaxe.grpc_api.pipeline import Pipeline
+from broadaxe.grpc_api.reflection import reflection_methods
+from broadaxe.grpc_api.transport import BindFailed
+
+log = logging.getLogger(__name__)
+
+_BACKLOG = 1024
+_HANDSHAKE_TIMEOUT = 20.0
+_CUT_WAIT = 1.0
+
+
+class LeanServer:
+    """Serves methods, and gRPC's health service when wanted, through a pipeline.
+
+    `start` once, `stop` once, in the same event loop.
+    """
+
+    def __init__(
+        self, methods: Iterable[Method], pipeline: Pipeline, clock: Clock, settings: LeanSettings
+    ) -> None:
+        served = tuple(methods)
+        if settings.health:
+            health = HealthServicer(method.service for method in served)
+            served = (*served, *health.methods())
+        self._methods = [*served]
+        if settings.reflection:
+            self._methods += reflection_methods(sorted({method.service for method in self._methods}))
+        self._pipeline = pipeline
+        self._monotonic = clock.monotonic
+        self._settings = settings
+        self._listeners: list[asyncio.Server] = []
+        self._shared: Shared | None = None
+        self._port = 0
+        self.usage = Usage()
+        """What the server holds now."""
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; 0 before `start`."""
+        return self._port
+
+    async def start(self) -> None:
+        """Listen and serve; raises `BindFailed`."""
+        loop = asyncio.get_running_loop()
+        settings = self._settings
+        calls = Calls(self._methods, self._pipeline, loop, self._monotonic)
+        shared = Shared(loop, settings, calls, self.usage)
+        host = f"[{settings.bind_address}]" if ":" in settings.bind_address else settings.bind_address
+        address = f"{host}:{settings.port}"
+        try:
+            context = None if settings.tls is None else server_context(settings.tls)
+        except (ssl.SSLError, ValueError) as error:
+            raise BindFailed(
+                f"cannot listen on {address}: the certificates cannot be used: {error}"
+            ) from error
+        sockets: list[socket.socket] = []
+        try:
+            sockets = await self._bind(loop)
+            for listening in sockets:
+                self._listeners.append(
+                    await loop.create_server(
+                        lambda: Connection(shared),
+                        sock=listening,
+                        ssl=context,
+                        backlog=_BACKLOG,
+                        ssl_handshake_timeout=None if context is None else _HANDSHAKE_TIMEOUT,
+                    )
+                )
+        except OSError as error:
+            for listening in sockets:
+                listening.close()
+            raise BindFailed(f"cannot listen on {address}: {error}") from error
+        self._port = sockets[0].getsockname()[1]
+        self._shared = shared
+
+    async def _bind(self, loop: asyncio.AbstractEventLoop) -> list[socket.socket]:
+        """A socket for each address of the host, all on one port; raises OSError."""
+        settings = self._settings
+        found = await loop.getaddrinfo(
+            settings.bind_address, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        port = settings.port
+        sockets: list[socket.socket] = []
+        try:
+            for family, _, _, _, target in dict.fromkeys(found):
+                bound = socket.socket(family, socket.SOCK_STREAM)
+                sockets.append(bound)
+                bound.setblocking(False)
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if settings.reuse_port:
+                    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                if family == socket.AF_INET6:
+                    bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                bound.bind((target[0], port, *target[2:]))
+                port = bound.getsockname()[1]
+        except OSError:
+            for bound in sockets:
+                bound.close()
+            raise
+        return sockets
+
+    async def stop(self, timeout: float) -> None:
+        """Stop without loss: no new connections, streams end with OK, unary calls are served.
+
+        What is still open after `timeout` seconds is cut. Returns when nothing is left.
+        """
+        shared, self._shared = self._shared, None
+        if shared is None:
+            return
+        for listener in self._listeners:
+            listener.close()
+        # Clients are told to go elsewhere before their streams end, so that they do not come back here.
+        shared.stopping = True
+        for connection in tuple(shared.connections):
+            connection.leave()
+        emptied = asyncio.ensure_future(_emptied(shared))
+        try:
+            async with asyncio.timeout(timeout):
+                await self._pipeline.drain(min(self._settings.stream_patience, timeout))
+                await emptied
+        except TimeoutError:
+            await self._cut(shared)
+        finally:
+            emptied.cancel()
+
+    async def _cut(self, shared: Shared) -> None:
+        refusal = RpcError(Code.UNAVAILABLE, "the server is stopping")
+        tasks = tuple(shared.calls.running)
+        for connection in tuple(shared.connections):
+            for stream in tuple(connection.streams.values()):
+                stream.end(refusal)
+            connection.close()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CUT_WAIT)
+        try:
+            async with asyncio.timeout(_CUT_WAIT):
+                await _emptied(shared)
+        except TimeoutError:
+            for connection in tuple(shared.connections):
+                connection.abort()
+
+
+async def _emptied(shared: Shared) -> None:
+    while shared.connections:
+        shared.changed.clear()
+        await shared.changed.wait()

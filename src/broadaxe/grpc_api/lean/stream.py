@@ -1,0 +1,381 @@
+"""One stream of HTTP/2: a call, from its first DATA frame to its trailers."""
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+from broadaxe.grpc_api.call import Code, RpcError
+from broadaxe.grpc_api.lean.frames import (
+    DATA,
+    DEFAULT_WINDOW,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    LARGEST_WINDOW,
+    ErrorCode,
+    StreamFault,
+    frame,
+    reset_frame,
+    window_frame,
+)
+from broadaxe.grpc_api.lean.head import Head
+from broadaxe.grpc_api.lean.inbound import PREFIX, Messages, gzipped, inflated, prefixed
+from broadaxe.grpc_api.lean.replies import (
+    GZIP_RESPONSE_BLOCK,
+    GZIP_RESPONSE_START,
+    OK_BLOCK,
+    RESPONSE_BLOCK,
+    RESPONSE_START,
+    http_block,
+    status_block,
+)
+from broadaxe.grpc_api.lean.route import Route
+from broadaxe.grpc_api.lean.sender import Sender
+from broadaxe.grpc_api.lean.usage import Held
+
+_BURST = 64
+"""After so many messages of a stream other work has its turn."""
+_SMALLEST_GZIPPED = 512
+_TOO_LARGE = "a message is larger than {} bytes"
+_TOO_MUCH = "the connection holds too much that is not read"
+
+
+class Owner(Protocol):
+    """The connection as its streams see it."""
+
+    sender: Sender
+    held: Held
+    loop: asyncio.AbstractEventLoop
+    max_message_size: int
+    stream_window: int
+    peer: str
+    running: int
+
+    def serve(self, stream: "Stream", request: bytes) -> None:
+        """The one request of this stream is whole."""
+
+    def released(self, stream: "Stream", *, by_us: bool) -> None:
+        """The stream is over; `by_us`: the peer may not know yet and still send frames."""
+
+    def answered_early(self, number: int) -> None:
+        """The answer of a stream is complete before its request."""
+
+
+class Stream:
+    """Both directions of a call. Its methods are called by the connection and by the call's task."""
+
+    __slots__ = (
+        "_credit",
+        "_expected",
+        "_held",
+        "_messages",
+        "_queue",
+        "_reader",
+        "_sender",
+        "_sent",
+        "_started",
+        "_streaming",
+        "_trailers",
+        "_unread",
+        "_writer",
+        "deadline",
+        "deadline_key",
+        "ended_in",
+        "ended_out",
+        "head",
+        "id",
+        "number",
+        "owner",
+        "rest",
+        "route",
+        "streams_in",
+        "takes_gzip",
+        "task",
+        "window",
+    )
+
+    def __init__(self, owner: Owner, number: int, head: Head) -> None:
+        self.owner = owner
+        self._sender = owner.sender
+        self.id = number
+        self.number = number.to_bytes(4, "big")
+        self.head = head
+        self.window = owner.sender.initial_window
+        self.streams_in: bool | None = None
+        """Whether the client sends any number of messages; None when what it sends is of no interest."""
+        self.route: Route | None = None
+        self.takes_gzip = False
+        self.task: asyncio.Task[None] | None = None
+        self.deadline: float | None = None
+        self.deadline_key = 0
+        self.ended_in = self.ended_out = False
+        self.rest: memoryview | None = None
+        # The client may not have heard of a smaller window than the default.
+        self._credit = max(owner.stream_window, DEFAULT_WINDOW)
+        self._expected = head.length
+        self._held = self._unread = self._sent = 0
+        self._messages: Messages | None = None
+        self._queue: deque[tuple[bool, bytes]] | None = None
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._started = False
+        self._streaming = False
+        self._trailers: bytes | None = None
+
+    @property
+    def answered(self) -> bool:
+        """The status has been sent or waits behind a message."""
+        return self.ended_out or self._trailers is not None
+
+    # What comes in
+
+    def received(self, data: bytes, size: int, ended: bool) -> None:
+        """The contents of a DATA frame that counts `size` with its padding; raises `StreamFault`."""
+        self._credit -= size
+        if self._credit < 0:
+            raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR)
+        if ended:
+            self.ended_in = True
+        if self._expected is not None:
+            self._expected -= len(data)
+            if self._expected < 0 or (ended and self._expected):
+                raise StreamFault(ErrorCode.PROTOCOL_ERROR)
+        if ended and self.streams_in is False and self._messages is None and len(data) >= PREFIX:
+            request = data[PREFIX:]
+            size = len(request)
+            if data[0] == 0 and int.from_bytes(data[1:PREFIX], "big") == size <= self.owner.max_message_size:
+                self.owner.serve(self, request)
+                return
+        if self.streams_in is None:
+            if ended:
+                self._answer_http()
+            else:
+                self._recredit()
+            return
+        try:
+            self._assemble(data, ended)
+        except RpcError as error:
+            self.end(error)
+
+    def _assemble(self, data: bytes, ended: bool) -> None:
+        messages, queue = self._messages, self._queue
+        if messages is None or queue is None:
+            messages = self._messages = Messages(self.owner.max_message_size)
+            queue = self._queue = deque()
+        for item in messages.feed(data):
+            queue.append(item)
+            self._unread += len(item[1]) + PREFIX
+        self._hold(len(messages) + self._unread)
+        if ended and len(messages):
+            raise RpcError(Code.INTERNAL, "a message is cut short")
+        if self.streams_in:
+            self._wake_reader()
+        elif len(queue) > 1 or (ended and not queue):
+            raise RpcError(Code.UNIMPLEMENTED, "this method takes one request")
+        elif ended:
+            self.owner.serve(self, self._next(queue))
+            return
+        if not ended:
+            self._recredit()
+
+    def _hold(self, count: int) -> None:
+        if not self.owner.held.take(count - self._held):
+            raise RpcError(Code.RESOURCE_EXHAUSTED, _TOO_MUCH)
+        self._held = count
+
+    def _next(self, queue: deque[tuple[bool, bytes]]) -> bytes:
+        compressed, data = queue.popleft()
+        count = len(data) + PREFIX
+        self._unread -= count
+        self.owner.held.take(-count)
+        self._held -= count
+        return inflated(data, self.head.encoding, self.owner.max_message_size) if compressed else data
+
+    def _recredit(self) -> None:
+        """Let the client send as much again as has been read, once that is half of its window."""
+        window = self.owner.stream_window
+        credit = max(window, DEFAULT_WINDOW) - self._credit - self._unread
+        if credit * 2 >= window and not self.ended_in:
+            self._credit += credit
+            self._sender.write(window_frame(self.id, credit))
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def __aiter__(self) -> "Stream":
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next request of a client that sends several; raises `RpcError` for one that cannot be read."""
+        while not self._queue:
+            if self.ended_in:
+                raise StopAsyncIteration
+            self._reader = self.owner.loop.create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        message = self._next(self._queue)
+        self._recredit()
+        return message
+
+    # What goes out
+
+    def reply(self, message: bytes) -> None:
+        """Answer with this one message and OK."""
+        if self.ended_out:
+            return
+        if self.ended_in and not self.takes_gzip and self._sender.reply(self, message):
+            self._release(by_us=False)
+        elif self._put(message):
+            self.finish()
+
+    async def send(self, message: bytes) -> None:
+        """Send one of several messages; returns when it is on its way, so that one at most waits here."""
+        sender = self._sender
+        if self._streaming and not self.ended_out and sender.message(self, message):
+            self._sent += 1
+            if self._sent % _BURST == 0:
+                await asyncio.sleep(0)
+            return
+        if not self._put(message):
+            await asyncio.sleep(0)  # whoever ended the stream has cancelled the task
+        while self.rest is not None:
+            self._writer = self.owner.loop.create_future()
+            try:
+                await self._writer
+            finally:
+                self._writer = None
+
+    def _put(self, message: bytes) -> bool:
+        """Begin to send a message; False when the stream is over, perhaps because of it."""
+        if self.ended_out:
+            return False
+        if len(message) > self.owner.max_message_size:
+            self.end(RpcError(Code.RESOURCE_EXHAUSTED, _TOO_LARGE.format(self.owner.max_message_size)))
+            return False
+        self.start()
+        data = (
+            gzipped(message) if self.takes_gzip and len(message) >= _SMALLEST_GZIPPED else prefixed(message)
+        )
+        if not self.owner.held.take(len(data)):
+            self.reset(ErrorCode.ENHANCE_YOUR_CALM)
+            return False
+        self._held += len(data)
+        self.rest = memoryview(data)
+        self._sender.push(self)
+        return True
+
+    def start(self) -> None:
+        """Send the response's head, unless that has been done."""
+        if self._started:
+            return
+        self._started = True
+        self._streaming = not self.takes_gzip
+        if self.takes_gzip:
+            self._sender.write(GZIP_RESPONSE_START, self.number, GZIP_RESPONSE_BLOCK)
+        else:
+            self._sender.write(RESPONSE_START, self.number, RESPONSE_BLOCK)
+
+    def credit(self, count: int) -> None:
+        """The client takes more, or less, on this stream; raises `StreamFault`."""
+        self.window += count
+        if self.window > LARGEST_WINDOW:
+            raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR)
+        if self.rest is not None and self.window > 0:
+            self._sender.push(self)
+
+    def advanced(self, count: int) -> None:
+        """The sender has sent a part of `rest`."""
+        if self.rest is None:
+            return
+        if self._held:
+            self.owner.held.take(-count)
+            self._held -= count
+        self.rest = self.rest[count:] if count < len(self.rest) else None
+        if self.rest is None:
+            if self._trailers is not None:
+                self._finish(self._trailers)
+            elif self._writer is not None and not self._writer.done():
+                self._writer.set_result(None)
+
+    def finish(self, code: Code = Code.OK, message: str = "", details: bytes | None = None) -> None:
+        """End with this status, once everything has been sent."""
+        if self.ended_out:
+            return
+        if code is Code.OK and self._started:
+            block = OK_BLOCK
+        else:
+            limit = self._sender.header_limit
+            block = status_block(code, message, details, limit, alone=not self._started)
+        last = frame(HEADERS, END_HEADERS | END_STREAM, self.id, block)
+        if self.rest is None:
+            self._finish(last)
+        elif code is Code.OK:
+            self._trailers = last
+        else:
+            self.reset(ErrorCode.CANCEL)  # no trailers can follow half a message
+
+    def _finish(self, last: bytes) -> None:
+        self._sender.write(last)
+        self._end_out()
+
+    def _answer_http(self) -> None:
+        if not self.head.http_status:
+            return
+        block = http_block(self.head.http_status)
+        if not self.head.http_text:
+            self._finish(frame(HEADERS, END_HEADERS | END_STREAM, self.id, block))
+            return
+        self._sender.write(frame(HEADERS, END_HEADERS, self.id, block))
+        self._trailers = frame(DATA, END_STREAM, self.id)
+        self.rest = memoryview(self.head.http_text)
+        self._sender.push(self)
+
+    def _end_out(self) -> None:
+        early = not self.ended_in
+        self._release(by_us=early)
+        if early:
+            self.owner.answered_early(self.id)
+
+    # How it ends otherwise
+
+    def end(self, error: RpcError, details: bytes | None = None) -> None:
+        """End with an error from outside of the call's task, which is cancelled."""
+        self.finish(error.code, error.message, details)
+        self._cancel()
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self.end(RpcError(Code.DEADLINE_EXCEEDED, "deadline exceeded"))
+
+    def reset(self, code: ErrorCode) -> None:
+        """End without a status."""
+        if not self.ended_out:
+            self._sender.write(reset_frame(self.id, code))
+            self._release(by_us=True)
+        self._cancel()
+
+    def abandon(self) -> None:
+        """The client has gone."""
+        if not self.ended_out:
+            self._release(by_us=False)
+        self._cancel()
+
+    def _cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+    def _release(self, *, by_us: bool) -> None:
+        self.ended_in = self.ended_out = True
+        if self.rest is not None:
+            self.rest = None
+            self._sender.forget(self)
+        if self._held:
+            self.owner.held.take(-self._held)
+            self._held = 0
+        if self._queue:
+            self._queue.clear()
+        self._unread = 0
+        self.owner.released(self, by_us=by_us)

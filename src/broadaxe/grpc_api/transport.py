@@ -1,0 +1,24 @@
+"""What the composition root knows of a transport, whichever it is."""
+
+from typing import Protocol
+
+
+class BindFailed(Exception):
+    """The address cannot be listened on; the message names it."""
+
+
+class Transport(Protocol):
+    """Serves a table of methods. `start` once, `stop` once, in the same event loop."""
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; 0 before `start`."""
+
+    async def start(self) -> None:
+        """Listen and serve; raises `BindFailed`."""
+
+    async def stop(self, timeout: float) -> None:
+        """Stop without loss: no new connections, streams end with OK, unary calls are served.
+
+        What is still open after `timeout` seconds is cut. Returns when nothing is left.
+        """
