@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+_BUILD_TIMEOUT = 600.0
+
 
 def cache() -> Path:
     """Where built judges are kept from run to run."""
@@ -23,14 +25,17 @@ def go_program(module: str, version: str) -> Path:
     go = shutil.which("go")
     if go is None:
         pytest.skip(f"the Go toolchain is not here, which {name} is built with")
-    built = subprocess.run(
-        [go, "install", f"{module}@{version}"],
-        env={**os.environ, "GOBIN": str(binary.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    try:
+        built = subprocess.run(
+            [go, "install", "-p", "1", f"{module}@{version}"],
+            env={**os.environ, "GOBIN": str(binary.parent)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_BUILD_TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"{name} could not be built within {_BUILD_TIMEOUT:.0f} s")
     if built.returncode != 0:
         pytest.skip(f"{name} could not be built: {built.stderr[-300:]}")
     return binary

@@ -75,19 +75,36 @@ class Connection(Link):
             for old in list(closed)[: _REMEMBERED // 2]:
                 del closed[old]
 
-    def answered_early(self, number: int) -> None:
-        """Let the client finish by itself for a moment: grpcio takes a reset in the middle of its own message
-        for a failure, though the status has come before."""
-        self._early[number] = self.loop.call_later(_EARLY_WAIT, self._end_early, number)
+    def answered_early(self, number: int, *, heard: bool) -> None:
+        """Tell the client that it need not finish its request; when none of that came, a moment later: grpcio
+        takes a reset while it sends its first message for a failure, though the status came before."""
+        if heard:
+            self.sender.write(F.reset_frame(number, ErrorCode.NO_ERROR))
+        else:
+            self._early[number] = self.loop.call_later(_EARLY_WAIT, self._reset_early, number)
 
-    def _end_early(self, number: int) -> None:
-        if self._early.pop(number, None) is not None and not self.dead:
+    def _reset_early(self, number: int) -> None:
+        if self._forget_early(number):
             self.sender.write(F.reset_frame(number, ErrorCode.NO_ERROR))
 
-    def _ended_late(self, number: int) -> None:
+    def _forget_early(self, number: int) -> bool:
         timer = self._early.pop(number, None)
-        if timer is not None:
-            timer.cancel()
+        if timer is None:
+            return False
+        timer.cancel()
+        return True
+
+    def close(self) -> None:
+        """As a connection does, once every call that was answered is over for the client too."""
+        for number in tuple(self._early):
+            self._reset_early(number)
+        super().close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As a connection does."""
+        for number in tuple(self._early):
+            self._forget_early(number)
+        super().connection_lost(exc)
 
     def refuse(self, number: int, code: ErrorCode) -> None:
         """The peer broke a rule of one stream, or it is one too many."""
@@ -107,7 +124,7 @@ class Connection(Link):
         if stream is None:
             self._late(number, "DATA")
             if flags & F.END_STREAM:
-                self._ended_late(number)
+                self._forget_early(number)
             return
         if stream.ended_in:
             raise StreamFault(ErrorCode.STREAM_CLOSED)
@@ -173,7 +190,7 @@ class Connection(Link):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "streams must be opened in order")
             if not self._closed[number]:
                 raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a stream that is closed")
-            self._ended_late(number)
+            self._forget_early(number)
         elif self.left:
             self._heads.skip(block)
             self.nuisances.spend()
@@ -225,7 +242,7 @@ class Connection(Link):
         if number == 0 or number > self.last:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "RST_STREAM on a stream that is not open")
         self._resets.spend()
-        self._ended_late(number)
+        self._forget_early(number)
         stream = self.streams.get(number)
         if stream is not None:
             stream.abandon()

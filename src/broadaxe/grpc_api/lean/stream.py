@@ -57,8 +57,8 @@ class Owner(Protocol):
     def released(self, stream: "Stream", *, by_us: bool) -> None:
         """The stream is over; `by_us`: the peer may not know yet and still send frames."""
 
-    def answered_early(self, number: int) -> None:
-        """The answer of a stream is complete before its request."""
+    def answered_early(self, number: int, *, heard: bool) -> None:
+        """The answer of a stream is complete before its request; `heard`: some of that has come."""
 
 
 class Stream:
@@ -67,6 +67,7 @@ class Stream:
     __slots__ = (
         "_credit",
         "_expected",
+        "_heard",
         "_held",
         "_messages",
         "_queue",
@@ -114,6 +115,7 @@ class Stream:
         self._credit = max(owner.stream_window, DEFAULT_WINDOW)
         self._expected = head.length
         self._held = self._unread = self._sent = 0
+        self._heard = False
         self._messages: Messages | None = None
         self._queue: deque[tuple[bool, bytes]] | None = None
         self._reader: asyncio.Future[None] | None = None
@@ -132,6 +134,7 @@ class Stream:
     def received(self, data: bytes, size: int, ended: bool) -> None:
         """The contents of a DATA frame that counts `size` with its padding; raises `StreamFault`."""
         self._credit -= size
+        self._heard = True
         if self._credit < 0:
             raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR)
         if ended:
@@ -337,7 +340,7 @@ class Stream:
         early = not self.ended_in
         self._release(by_us=early)
         if early:
-            self.owner.answered_early(self.id)
+            self.owner.answered_early(self.id, heard=self._heard)
 
     # How it ends otherwise
 
