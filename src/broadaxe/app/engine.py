@@ -111,7 +111,7 @@ class EnginePart:
         self._shared.verifier.forget(UUID(json.loads(message.body)["token_id"]))
 
     async def start(self) -> None:
-        """Open the health port and begin to try for the lease."""
+        """Open the health port."""
         runtime = self._shared.settings.runtime
         if runtime.healthcheck:
             listener = HttpListener(
@@ -119,10 +119,13 @@ class EnginePart:
             )
             await listener.start()
             self._health_port = listener
-        self.core.start()
 
-    def open_when_ready(self, give_up: Callable[[], None]) -> None:
-        """Open the gRPC port once this process owns the scheduling; `give_up` when it cannot be opened."""
+    def begin(self, give_up: Callable[[], None]) -> None:
+        """Try for the lease, and open the gRPC port once this process owns the scheduling.
+
+        `give_up` is called when the port cannot be opened.
+        """
+        self.core.start()
 
         async def opening() -> None:
             await self.core.until_ready()
