@@ -216,6 +216,17 @@ async def test_commands_without_a_database_are_one_line_and_exit_1(place: dict[s
         assert "cannot be reached" in ended.err
 
 
+@pytest.mark.parametrize("role", ["server", "engine", "api"])
+async def test_server_unmigrated_database_is_one_line_and_exit_1(
+    empty_database: str, place: dict[str, str], role: str
+) -> None:
+    ports = [] if role == "api" else ANY_PORTS
+    rest = [] if role == "engine" else ["--port", "0"]
+    ended = await command(role, *ports, *rest, env={**place, "DATABASE_URL": empty_database})
+    assert ended.code == 1, ended
+    assert "run `broadaxe migrate`" in ended.err.strip().splitlines()[-1]
+
+
 async def test_server_without_a_database_stays_alive_and_stops_cleanly(place: dict[str, str]) -> None:
     env = {**place, "DATABASE_URL": NOWHERE, "SERVER_LOGGER_FORMAT": "json"}
     async with await ChildProcess.broadaxe("server", *ANY_PORTS, "--port", "0", env=env) as server:
