@@ -347,6 +347,8 @@ async def test_client_stream_that_is_not_read_is_stopped_by_its_window() -> None
         judge.send(stream, item, end=False)
         sent += 1
         await judge.go()
+        # One answer that cannot go, and the requests behind it.
+        assert (sent - 1) * 990 <= side.usage.buffered <= sent * 1010
     assert 60 <= sent < 70
     assert side.usage.buffered < 80_000
     judge.h2.update_settings({4: 1_000_000})
