@@ -1,8 +1,10 @@
 """The lean transport under bad networks and bad clients: no exception, bounded memory, the right refusal."""
 
 import asyncio
+import gc
 import random
 import struct
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -347,6 +349,8 @@ async def test_client_stream_that_is_not_read_is_stopped_by_its_window() -> None
         judge.send(stream, item, end=False)
         sent += 1
         await judge.go()
+        # One answer that cannot go, and the requests behind it.
+        assert (sent - 1) * 990 <= side.usage.buffered <= sent * 1010
     assert 60 <= sent < 70
     assert side.usage.buffered < 80_000
     judge.h2.update_settings({4: 1_000_000})
@@ -460,3 +464,20 @@ async def test_cancel_in_the_middle_of_a_reply_frees_what_waits() -> None:
     await judge.go()
     assert (side.usage.buffered, side.usage.streams) == (0, 0)
     await side.hang_up()
+
+
+async def test_connection_that_is_gone_is_freed_with_its_streams() -> None:
+    side = Side()
+    judge = Judge(side)
+    await judge.go()
+    for _ in range(5):
+        judge.call(PUSH, _push(), ("grpc-timeout", "100S"))
+        judge.call(REGISTER, register("wait"), ("grpc-timeout", "100S"))
+        judge.open(SUBSCRIBE)
+    await judge.go()
+    gone = weakref.ref(side.connection)
+    assert len(side.connection.streams) == 10
+    await side.hang_up()
+    del side, judge
+    gc.collect()
+    assert gone() is None

@@ -1,13 +1,11 @@
 """One stream of HTTP/2: a call, from its first DATA frame to its trailers."""
 
 import asyncio
-from collections import deque
 from typing import Protocol
 
 from broadaxe.grpc_api.call import Code, RpcError
 from broadaxe.grpc_api.lean.frames import (
     DATA,
-    DEFAULT_WINDOW,
     END_HEADERS,
     END_STREAM,
     HEADERS,
@@ -16,10 +14,9 @@ from broadaxe.grpc_api.lean.frames import (
     StreamFault,
     frame,
     reset_frame,
-    window_frame,
 )
 from broadaxe.grpc_api.lean.head import Head
-from broadaxe.grpc_api.lean.inbound import PREFIX, Messages, gzipped, inflated, prefixed
+from broadaxe.grpc_api.lean.inbound import gzipped, prefixed
 from broadaxe.grpc_api.lean.replies import (
     GZIP_RESPONSE_BLOCK,
     GZIP_RESPONSE_START,
@@ -29,25 +26,18 @@ from broadaxe.grpc_api.lean.replies import (
     http_block,
     status_block,
 )
+from broadaxe.grpc_api.lean.request import Bounds, Incoming
 from broadaxe.grpc_api.lean.route import Route
-from broadaxe.grpc_api.lean.sender import Sender
-from broadaxe.grpc_api.lean.usage import Held
 
 _BURST = 64
 """After so many messages of a stream other work has its turn."""
 _SMALLEST_GZIPPED = 512
 _TOO_LARGE = "a message is larger than {} bytes"
-_TOO_MUCH = "the connection holds too much that is not read"
 
 
-class Owner(Protocol):
+class Owner(Bounds, Protocol):
     """The connection as its streams see it."""
 
-    sender: Sender
-    held: Held
-    loop: asyncio.AbstractEventLoop
-    max_message_size: int
-    stream_window: int
     peer: str
     running: int
 
@@ -61,64 +51,41 @@ class Owner(Protocol):
         """The answer of a stream is complete before its request; `heard`: some of that has come."""
 
 
-class Stream:
+class Stream(Incoming):
     """Both directions of a call. Its methods are called by the connection and by the call's task."""
 
     __slots__ = (
-        "_credit",
-        "_expected",
-        "_heard",
-        "_held",
-        "_messages",
-        "_queue",
-        "_reader",
-        "_sender",
+        "_held_out",
         "_sent",
         "_started",
         "_streaming",
         "_trailers",
-        "_unread",
         "_writer",
         "deadline",
         "deadline_key",
-        "ended_in",
         "ended_out",
-        "head",
-        "id",
         "number",
         "owner",
         "rest",
         "route",
-        "streams_in",
         "takes_gzip",
         "task",
         "window",
     )
 
     def __init__(self, owner: Owner, number: int, head: Head) -> None:
+        super().__init__(owner, number, head)
         self.owner = owner
-        self._sender = owner.sender
-        self.id = number
         self.number = number.to_bytes(4, "big")
-        self.head = head
         self.window = owner.sender.initial_window
-        self.streams_in: bool | None = None
-        """Whether the client sends any number of messages; None when what it sends is of no interest."""
         self.route: Route | None = None
         self.takes_gzip = False
         self.task: asyncio.Task[None] | None = None
         self.deadline: float | None = None
         self.deadline_key = 0
-        self.ended_in = self.ended_out = False
+        self.ended_out = False
         self.rest: memoryview | None = None
-        # The client may not have heard of a smaller window than the default.
-        self._credit = max(owner.stream_window, DEFAULT_WINDOW)
-        self._expected = head.length
-        self._held = self._unread = self._sent = 0
-        self._heard = False
-        self._messages: Messages | None = None
-        self._queue: deque[tuple[bool, bytes]] | None = None
-        self._reader: asyncio.Future[None] | None = None
+        self._held_out = self._sent = 0
         self._writer: asyncio.Future[None] | None = None
         self._started = False
         self._streaming = False
@@ -128,102 +95,6 @@ class Stream:
     def answered(self) -> bool:
         """The status has been sent or waits behind a message."""
         return self.ended_out or self._trailers is not None
-
-    # What comes in
-
-    def received(self, data: bytes, size: int, ended: bool) -> None:
-        """The contents of a DATA frame that counts `size` with its padding; raises `StreamFault`."""
-        self._credit -= size
-        self._heard = True
-        if self._credit < 0:
-            raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR)
-        if ended:
-            self.ended_in = True
-        if self._expected is not None:
-            self._expected -= len(data)
-            if self._expected < 0 or (ended and self._expected):
-                raise StreamFault(ErrorCode.PROTOCOL_ERROR)
-        if ended and self.streams_in is False and self._messages is None and len(data) >= PREFIX:
-            request = data[PREFIX:]
-            size = len(request)
-            if data[0] == 0 and int.from_bytes(data[1:PREFIX], "big") == size <= self.owner.max_message_size:
-                self.owner.serve(self, request)
-                return
-        if self.streams_in is None:
-            if ended:
-                self._answer_http()
-            else:
-                self._recredit()
-            return
-        try:
-            self._assemble(data, ended)
-        except RpcError as error:
-            self.end(error)
-
-    def _assemble(self, data: bytes, ended: bool) -> None:
-        messages, queue = self._messages, self._queue
-        if messages is None or queue is None:
-            messages = self._messages = Messages(self.owner.max_message_size)
-            queue = self._queue = deque()
-        for item in messages.feed(data):
-            queue.append(item)
-            self._unread += len(item[1]) + PREFIX
-        self._hold(len(messages) + self._unread)
-        if ended and len(messages):
-            raise RpcError(Code.INTERNAL, "a message is cut short")
-        if self.streams_in:
-            self._wake_reader()
-        elif len(queue) > 1 or (ended and not queue):
-            raise RpcError(Code.UNIMPLEMENTED, "this method takes one request")
-        elif ended:
-            self.owner.serve(self, self._next(queue))
-            return
-        if not ended:
-            self._recredit()
-
-    def _hold(self, count: int) -> None:
-        if not self.owner.held.take(count - self._held):
-            raise RpcError(Code.RESOURCE_EXHAUSTED, _TOO_MUCH)
-        self._held = count
-
-    def _next(self, queue: deque[tuple[bool, bytes]]) -> bytes:
-        compressed, data = queue.popleft()
-        count = len(data) + PREFIX
-        self._unread -= count
-        self.owner.held.take(-count)
-        self._held -= count
-        return inflated(data, self.head.encoding, self.owner.max_message_size) if compressed else data
-
-    def _recredit(self) -> None:
-        """Let the client send as much again as has been read, once that is half of its window."""
-        window = self.owner.stream_window
-        credit = max(window, DEFAULT_WINDOW) - self._credit - self._unread
-        if credit * 2 >= window and not self.ended_in:
-            self._credit += credit
-            self._sender.write(window_frame(self.id, credit))
-
-    def _wake_reader(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    def __aiter__(self) -> "Stream":
-        return self
-
-    async def __anext__(self) -> bytes:
-        """The next request of a client that sends several; raises `RpcError` for one that cannot be read."""
-        while not self._queue:
-            if self.ended_in:
-                raise StopAsyncIteration
-            self._reader = self.owner.loop.create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
-        message = self._next(self._queue)
-        self._recredit()
-        return message
-
-    # What goes out
 
     def reply(self, message: bytes) -> None:
         """Answer with this one message and OK."""
@@ -265,7 +136,7 @@ class Stream:
         if not self.owner.held.take(len(data)):
             self.reset(ErrorCode.ENHANCE_YOUR_CALM)
             return False
-        self._held += len(data)
+        self._held_out += len(data)
         self.rest = memoryview(data)
         self._sender.push(self)
         return True
@@ -293,9 +164,9 @@ class Stream:
         """The sender has sent a part of `rest`."""
         if self.rest is None:
             return
-        if self._held:
+        if self._held_out:
             self.owner.held.take(-count)
-            self._held -= count
+            self._held_out -= count
         self.rest = self.rest[count:] if count < len(self.rest) else None
         if self.rest is None:
             if self._trailers is not None:
@@ -324,7 +195,12 @@ class Stream:
         self._sender.write(last)
         self._end_out()
 
-    def _answer_http(self) -> None:
+    def complete(self, request: bytes) -> None:
+        """The only request is whole."""
+        self.owner.serve(self, request)
+
+    def answer_http(self) -> None:
+        """Say in HTTP's terms that this is no call."""
         if not self.head.http_status:
             return
         block = http_block(self.head.http_status)
@@ -340,7 +216,7 @@ class Stream:
         early = not self.ended_in
         self._release(by_us=early)
         if early:
-            self.owner.answered_early(self.id, heard=self._heard)
+            self.owner.answered_early(self.id, heard=self.heard)
 
     # How it ends otherwise
 
@@ -371,14 +247,12 @@ class Stream:
             self.task.cancel()
 
     def _release(self, *, by_us: bool) -> None:
-        self.ended_in = self.ended_out = True
+        self.ended_out = True
+        self.forget()
         if self.rest is not None:
             self.rest = None
             self._sender.forget(self)
-        if self._held:
-            self.owner.held.take(-self._held)
-            self._held = 0
-        if self._queue:
-            self._queue.clear()
-        self._unread = 0
+        if self._held_out:
+            self.owner.held.take(-self._held_out)
+            self._held_out = 0
         self.owner.released(self, by_us=by_us)
