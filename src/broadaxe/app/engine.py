@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from broadaxe.app.shared import Shared
+from broadaxe.app.shared import Shared, local_address
 from broadaxe.clock import Clock
 from broadaxe.config.settings import Settings
 from broadaxe.config.tls import server_tls
@@ -145,14 +145,14 @@ class EnginePart:
     @property
     def grpc_address(self) -> str:
         """Where the gRPC port is."""
-        return _address(self._shared.settings.grpc.bind_address, self._server.port)
+        return local_address(self._shared.settings.grpc.bind_address, self._server.port)
 
     @property
     def health_address(self) -> str:
         """Where the health port is; empty when it is off."""
         if self._health_port is None:
             return ""
-        return _address(self._shared.settings.runtime.healthcheck_bind_address, self._health_port.port)
+        return local_address(self._shared.settings.runtime.healthcheck_bind_address, self._health_port.port)
 
     async def stop(self) -> None:
         """Drain, end the streams, finish what is in flight, hand the lease on."""
@@ -204,10 +204,6 @@ def _transport(
             reuse_port=share_port,
         ),
     )
-
-
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _moment(nanoseconds: int) -> datetime:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from broadaxe.app.engine import EnginePart
-from broadaxe.app.shared import Shared
+from broadaxe.app.shared import Shared, local_address
 from broadaxe.clock import Clock
 from broadaxe.config.tls import client_tls
 from broadaxe.domain.ids import TenantId, WorkerId
@@ -25,7 +25,6 @@ from broadaxe.telemetry.context import parse_traceparent, run_span_id
 from broadaxe.telemetry.tracer import Tracer
 from broadaxe.views.store_views import StoreViews
 
-LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}
 TOKEN_REUSE = 60.0
 """Seconds for which one internal token serves; it lives longer."""
 
@@ -131,8 +130,7 @@ class RestPart:
     def url(self) -> str:
         """Where this process can be reached from this machine."""
         host = self._shared.settings.runtime.bind_address
-        host = LOOPBACK.get(host, f"[{host}]" if ":" in host else host)
-        return f"http://{host}:{self._server.port}"
+        return f"http://{local_address(host, self._server.port)}"
 
     async def stop(self) -> None:
         """Let open requests end, then close."""

@@ -40,6 +40,15 @@ class Shared:
         return self.settings.runtime.version_override or VERSION
 
 
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
+
+
+def local_address(host: str, port: int) -> str:
+    """Where a program on this machine reaches a listener: loopback for one that listens everywhere."""
+    host = _LOOPBACK.get(host, host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class TokenRows:
     """What the verifier asks of stored tokens."""
 
