@@ -69,6 +69,7 @@ class EnginePart:
         methods = [method for servicer in servicers for method in servicer.methods()]
         self._server = _transport(methods, pipeline, shared.clock, settings, share_port=share_port)
         self._health = Health(shared.version)
+        self._health.add_live("ownership", self.core.ownership.alive)
         self._health.add_ready("database", lambda: shared.ledger.state.available)
         self._health.add_ready("scheduling", lambda: self.core.ready)
         self._health.add_ready("grpc", lambda: self.opened.is_set())

@@ -92,6 +92,10 @@ class Ownership:
             except BroadaxeError as error:
                 _LOG.warning("the lease could not be given back: %s", error.message)
 
+    def alive(self) -> bool:
+        """Whether the service still tries; it ends only by a fault of its own, or when it is stopped."""
+        return self._task is None or not self._task.done()
+
     def healthy(self) -> bool:
         """Whether this process owns the scheduling now."""
         return self._gate.open
