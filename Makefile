@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: demo test check unit soak bench docs protos wheel clean
+.PHONY: demo test check unit soak bench docs protos judges wheel clean
 
 $(VENV)/.demo: pyproject.toml
 	@bash scripts/venv.sh "$(PYTHON)" "$(VENV)"
@@ -45,6 +45,9 @@ docs: $(VENV)/.dev  ## write every generated page and module anew
 	$(BIN)/python scripts/generate.py
 
 protos: docs
+
+judges: $(VENV)/.dev  ## helm, promtool and the OpenTelemetry Collector, built with Go into a cache outside the tree; some minutes, once
+	$(BIN)/python -m tests.judges
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel

@@ -35,8 +35,9 @@ def main() -> int:
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
             print(f"{path.name} is stale: run `make docs`", file=sys.stderr)
             failed = 1
-    for module in MODULES:
-        command = [sys.executable, "-m", module, *sys.argv[1:]]
+    programs = [["-m", module] for module in MODULES] + [[str(DOCS.parent / "deploy" / "generate.py")]]
+    for program in programs:
+        command = [sys.executable, *program, *sys.argv[1:]]
         failed |= int(subprocess.run(command, check=False).returncode != 0)
     return failed
 

@@ -188,7 +188,9 @@ async def test_lease_taken_by_another_engine_while_cut_off_the_first_stops_actin
     """A partition between the first engine and the database: the second takes over with the next epoch."""
     async with FaultProxy(database_socket) as proxy:
         cluster = await new_cluster()
-        first = await cluster.start(DATABASE_URL=through(cluster.dsn, proxy.port))
+        first = await cluster.start(
+            DATABASE_URL=through(cluster.dsn, proxy.port), SERVER_GRPC_SHUTDOWN_TIMEOUT="2s"
+        )
         async with Client(cluster.address, cluster.token, History()) as client:
             await client.put_workflow(FLOW, retries=3)
             worker = await RawWorker.register(client, "one", FLOW)
@@ -247,11 +249,11 @@ async def test_locked_table_delays_and_loses_nothing(stage: Stage) -> None:
     await locker.execute("LOCK TABLE task IN ACCESS EXCLUSIVE MODE")
     try:
         triggers = [asyncio.create_task(stage.client.trigger_patiently(FLOW)) for _ in range(20)]
-        # The engine's statements wait, time out, and are tried again.
-        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid <> $1"
-        await cluster.until_value(waits, 1, 10.0, locker.get_server_pid())
-        await cluster.until_value(waits, 0, 10.0, locker.get_server_pid())
-        await cluster.until_value(waits, 1, 10.0, locker.get_server_pid())
+        waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid <> $1"
+        await cluster.until_value(waits, True, 10.0, locker.get_server_pid())
+        beats = len(worker.beat_answers)
+        await worker.wait(lambda: len(worker.beat_answers) > beats, "a heartbeat meanwhile")
+        assert worker.beat_answers[-1] is Code.OK
     finally:
         await transaction.rollback()
         await locker.close()

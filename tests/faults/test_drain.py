@@ -19,6 +19,7 @@ from tests.faults.storm import storm
 from tests.faults.wire import Client, Code, RawWorker
 
 FLOW = "drain"
+TASKS = 300
 DEADLINE = 10.0
 """Seconds within which an idle or busy engine ends after SIGTERM."""
 clock = SystemClock()
@@ -93,7 +94,7 @@ async def test_sigterm_while_the_database_is_away_exits_in_time(
     new_cluster: NewCluster, database_socket: Path
 ) -> None:
     async with FaultProxy(database_socket) as proxy:
-        cluster = await new_cluster()
+        cluster = await new_cluster(SERVER_GRPC_SHUTDOWN_TIMEOUT="3s")
         cluster.env["DATABASE_URL"] = through(cluster.dsn, proxy.port)
         engine = await cluster.start()
         async with Client(cluster.address, cluster.token, History()) as client:
@@ -136,6 +137,12 @@ async def test_second_engine_is_live_but_not_ready_until_it_owns_the_scheduling(
     await ended(second)
 
 
+def release(pace: asyncio.Semaphore, count: int) -> None:
+    """Let so many more triggers be sent."""
+    for _ in range(count):
+        pace.release()
+
+
 @pytest.mark.slow
 async def test_rolling_change_under_load_loses_nothing_and_goes_back(
     cluster: Cluster, tmp_path: Path
@@ -144,8 +151,10 @@ async def test_rolling_change_under_load_loses_nothing_and_goes_back(
     async with storm(cluster, tmp_path, seed=7) as load:
         await load.start_workers(2)
         async with Client(cluster.address, cluster.token, load.history) as client:
-            triggering = asyncio.create_task(load.trigger(client, 400))
+            pace = asyncio.Semaphore(0)
+            triggering = asyncio.create_task(load.trigger(client, TASKS, pace))
             for _ in range(2):
+                release(pace, TASKS // 3)
                 await load.moved(60)
                 health = free_ports(1)[0]
                 new = await cluster.launch(
@@ -157,12 +166,13 @@ async def test_rolling_change_under_load_loses_nothing_and_goes_back(
                 await new.wait_line(READY, 10.0)
                 print(f"drained in {gap:.2f} s, the next was ready {clock.monotonic() - began:.2f} s later")
                 old = new
+            release(pace, TASKS)
             async with asyncio.timeout(90):
                 await triggering
         await cluster.until_settled(60)
         load.read_notes()
         verdict = await verify(cluster.dsn, load.history)
-        assert len(load.history.triggered) == 400
+        assert len(load.history.triggered) == TASKS
         assert verdict.epochs == 3
         # A clean change costs no task an attempt: only tasks that failed on purpose ran twice.
         again = await cluster.value("SELECT count(*) FROM attempt WHERE outcome <> 1")

@@ -14,7 +14,7 @@ from broadaxe.testkit.conditions import until
 from broadaxe.testkit.invariants import History, verify
 from broadaxe.testkit.process import ChildProcess
 from tests.faults.cluster import Cluster
-from tests.faults.conftest import NewCluster
+from tests.faults.conftest import NewCluster, soak
 from tests.faults.sdk_worker import WORKFLOW
 from tests.faults.storm import WORKER
 from tests.faults.wire import Client, Code, RawWorker
@@ -116,7 +116,7 @@ async def test_session_that_dies_with_unsent_messages_sends_them_on_the_next(
     await verify(cluster.dsn, client.history)
 
 
-@pytest.mark.slow
+@soak
 async def test_sdk_worker_killed_its_tasks_run_elsewhere_and_end(
     cluster: Cluster, client: Client, tmp_path: Path
 ) -> None:

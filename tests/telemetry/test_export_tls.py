@@ -1,7 +1,5 @@
 """TLS by default, plaintext only when asked for, and no fallback from one to the other."""
 
-from pathlib import Path
-
 import pytest
 
 from broadaxe.telemetry import names as T
@@ -9,19 +7,6 @@ from broadaxe.telemetry.runtime import Telemetry, Tuning
 from tests.telemetry.conftest import Authority, MakeReceiver, conserved, make_telemetry, running
 
 BRIEF = {"delay": 0.01, "call_timeout": 2.0, "export_timeout": 0.3}
-
-
-def env(tmp_path: Path, authority: Authority, *, client: bool = False) -> dict[str, str]:
-    files = {"CERTIFICATE": authority.certificate}
-    if client:
-        files |= {"CLIENT_CERTIFICATE": authority.client, "CLIENT_KEY": authority.client_key}
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
-    return {f"OTEL_EXPORTER_OTLP_{name}": str(tmp_path / name) for name in files} | {
-        "OTEL_BSP_SCHEDULE_DELAY": "10",
-        "OTEL_BSP_EXPORT_TIMEOUT": "300",
-        "OTEL_EXPORTER_OTLP_TIMEOUT": "2000",
-    }
 
 
 async def exported(telemetry: Telemetry) -> int:
@@ -33,10 +18,10 @@ async def exported(telemetry: Telemetry) -> int:
 
 
 async def test_tls_private_authority_is_trusted_when_given(
-    make_receiver: MakeReceiver, authority: Authority, tmp_path: Path
+    make_receiver: MakeReceiver, authority: Authority
 ) -> None:
     receiver = await make_receiver(credentials=authority.credentials())
-    tuning = Tuning.from_env(env(tmp_path, authority))
+    tuning = Tuning(**BRIEF, certificate=authority.certificate)
     assert await exported(make_telemetry(receiver.target, insecure=False, tuning=tuning)) == 1
     assert len(receiver.spans) == 1
 
@@ -68,8 +53,9 @@ async def test_insecure_against_tls_collector_fails_and_is_counted(
 
 @pytest.mark.parametrize("client", [True, False])
 async def test_tls_client_certificate_is_shown_when_given(
-    make_receiver: MakeReceiver, authority: Authority, tmp_path: Path, client: bool
+    make_receiver: MakeReceiver, authority: Authority, client: bool
 ) -> None:
     receiver = await make_receiver(credentials=authority.credentials(client_required=True))
-    tuning = Tuning.from_env(env(tmp_path, authority, client=client))
+    shown = {"client_certificate": authority.client, "client_key": authority.client_key} if client else {}
+    tuning = Tuning(**BRIEF, certificate=authority.certificate, **shown)
     assert await exported(make_telemetry(receiver.target, insecure=False, tuning=tuning)) == int(client)

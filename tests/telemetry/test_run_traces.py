@@ -135,6 +135,16 @@ def test_child_asked_for_twice_is_one_run_and_a_trigger_that_was_deduplicated(to
     assert again.attributes[PREFIX + "outcome"] == "deduplicated"
 
 
+@pytest.mark.parametrize(
+    ("call", "scenarios"),
+    [("CancelTasks", ("cancel_queued", "cancel_running")), ("ReplayTasks", ("replay",))],
+)
+def test_call_about_runs_links_to_them(told: Told, call: str, scenarios: tuple[str, ...]) -> None:
+    calls = told.stage.collector.named(f"{PREFIX}v1.AdminService/{call}")
+    links = {link for span in calls for link in span.links}
+    assert links == {(told.spans(one)[0].trace_id, run_span_id(told.of(one)[0]).hex()) for one in scenarios}
+
+
 def test_heartbeats_are_not_traced(told: Told) -> None:
     assert not [span for span in told.stage.collector.spans if span.name.endswith("/Heartbeat")]
 

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from broadaxe.clock import SystemIds
@@ -10,7 +8,6 @@ from broadaxe.telemetry.options import (
     check_ratio,
 )
 from broadaxe.telemetry.resource import build_resource
-from broadaxe.telemetry.runtime import options_with_env
 from broadaxe.telemetry.tuning import Tuning, parse_resource_attributes
 
 PEM = """\
@@ -103,79 +100,34 @@ def test_options_bad_value_names_the_setting(settings: dict, named: str) -> None
         TelemetryOptions(**settings)
 
 
-def test_tuning_env_is_read() -> None:
-    tuning = Tuning.from_env(
-        {
-            "OTEL_BSP_MAX_QUEUE_SIZE": "100",
-            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "10",
-            "OTEL_BSP_SCHEDULE_DELAY": "200",
-            "OTEL_BSP_EXPORT_TIMEOUT": "4000",
-            "OTEL_EXPORTER_OTLP_TIMEOUT": "3000",
-            "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
-            "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=a%20b,k=v,broken,=x",
-        }
-    )
-    assert (tuning.queue_size, tuning.batch_size, tuning.delay) == (100, 10, 0.2)
-    assert (tuning.export_timeout, tuning.call_timeout, tuning.gzip) == (4.0, 3.0, True)
-    assert tuning.resource_attributes == {"deployment.environment.name": "a b", "k": "v"}
-
-
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("field", "named"),
     [
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
-        ("OTEL_BSP_EXPORT_TIMEOUT", "-1"),
-        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"),
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca.pem"),
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", pytest.__file__),
-        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", pytest.__file__),
+        ("certificate", "OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        ("client_certificate", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
+        ("client_key", "OTEL_EXPORTER_OTLP_CLIENT_KEY"),
     ],
 )
-def test_tuning_bad_env_names_the_variable(name: str, value: str) -> None:
-    with pytest.raises(ValueError, match=name):
-        Tuning.from_env({name: value})
+def test_tuning_bad_pem_names_the_variable(field: str, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        Tuning(**{field: b"no PEM"})
 
 
-def test_tuning_client_certificate_without_key_raises(tmp_path: Path) -> None:
-    certificate = tmp_path / "client.pem"
-    certificate.write_text(PEM)
+def test_tuning_client_certificate_without_key_raises() -> None:
     with pytest.raises(ValueError, match="belong together"):
-        Tuning.from_env({"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": str(certificate)})
-
-
-def test_tuning_queue_smaller_than_batch_raises() -> None:
-    with pytest.raises(ValueError, match="OTEL_BSP_MAX_EXPORT_BATCH_SIZE"):
-        Tuning.from_env({"OTEL_BSP_MAX_QUEUE_SIZE": "10", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "20"})
-
-
-def test_otel_env_never_sets_endpoint_name_sampler_or_switch() -> None:
-    options = options_with_env(
-        TelemetryOptions(),
-        {
-            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere:4317",
-            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://elsewhere:4317",
-            "OTEL_EXPORTER_OTLP_HEADERS": "authorization=x",
-            "OTEL_SERVICE_NAME": "injected",
-            "OTEL_TRACES_SAMPLER": "always_off",
-            "OTEL_TRACES_SAMPLER_ARG": "0",
-            "OTEL_SDK_DISABLED": "true",
-            "OTEL_RESOURCE_ATTRIBUTES": "service.name=injected,team=a",
-        },
-    )
-    assert (options.target, options.auth, options.ratio) == ("", "", 1.0)
-    resource = build_resource(options, SystemIds())
-    assert resource["service.name"] == "server"
-    assert resource["team"] == "a"
+        Tuning(client_certificate=PEM.encode())
 
 
 def test_resource_has_the_page_and_more() -> None:
-    options = options_with_env(
-        TelemetryOptions(service_name="hatchet-engine"),
-        {"K8S_POD_NAME": "engine-0", "K8S_POD_NAMESPACE": "prod"},
+    options = TelemetryOptions(
+        service_name="hatchet-engine",
+        k8s_pod_name="engine-0",
+        k8s_namespace="prod",
+        tuning=Tuning(resource_attributes={"service.name": "injected", "team": "a"}),
     )
     resource = build_resource(options, SystemIds())
     assert resource["service.name"] == "hatchet-engine"
+    assert resource["team"] == "a"
     assert resource["library.language"] == "python"
     assert resource["k8s.pod.name"] == "engine-0"
     assert resource["k8s.namespace.name"] == "prod"

@@ -28,7 +28,7 @@ class Served:
         self.workers: list[Worker] = []
         self.client_env: dict[str, str] = {}
 
-    async def start(self, timeout: float = 30.0) -> None:
+    async def start(self, timeout: float = 60.0) -> None:
         """Start and wait until it is ready."""
         command = ("dev", "--data-dir", self.folder)
         ports = () if self.client_env else ("--grpc-port", "0", "--port", "0", "--health-port", "0")
@@ -147,7 +147,7 @@ class Worker:
         self.name = name
         self._served = served
 
-    async def ready(self, timeout: float = 30.0) -> str:
+    async def ready(self, timeout: float = 60.0) -> str:
         """Wait until the server lists it as active; its id."""
         client = self._served.client()
 

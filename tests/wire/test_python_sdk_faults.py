@@ -22,7 +22,7 @@ from broadaxe.testkit.database import Databases
 
 DEAD_AFTER = 6
 """Seconds; SDK workers send a heartbeat every 4."""
-RECONNECT = 30.0
+RECONNECT = 45.0
 """Seconds within which the SDK's streams are back: it waits 3 s to 10 s between attempts."""
 
 
@@ -102,7 +102,7 @@ async def test_tasks_of_a_killed_worker_run_again_elsewhere(
     heir = await fragile.worker("waits", gates=gates.path, namespace="dying_")
     heir_id = await heir.ready()
     dying.kill()
-    again = await gates.wait(gate, 3, timeout=DEAD_AFTER + 15, where=lambda one: one.retry == 1)
+    again = await gates.wait(gate, 3, timeout=DEAD_AFTER + 30, where=lambda one: one.retry == 1)
     assert {one.worker for one in again} == {heir_id}
     await gates.open(gate)
     for reference in references:

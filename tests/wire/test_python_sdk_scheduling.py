@@ -123,7 +123,7 @@ async def test_sigterm_pauses_the_worker_finishes_its_tasks_and_leaves(
     later = await waits.aio_run(Gate(gate=f"seen:{gate}"), wait_for_result=False)
     await gates.open(gate)
     assert (await running.aio_result())["worker"] == worker_id
-    assert await leaving.process.wait(20) == 0
+    assert await leaving.process.wait(45) == 0
     assert '{"lifespan": "ended"}' in leaving.process.output("out")
     assert (await hatchet.runs.aio_get_details(later.workflow_run_id)).status == RunStatus.QUEUED
     follower = await server.worker("waits.waits", gates=gates.path, namespace="leaving_")

@@ -182,7 +182,7 @@ async def test_pings_of_the_server_come_on_a_connection_that_is_silent() -> None
 
 
 async def test_health_without_a_token_tells_each_service() -> None:
-    async with serving() as toy, client(toy.target) as calls:
+    async with serving(listening(health=True)) as toy, client(toy.target) as calls:
         stub = health_pb2_grpc.HealthStub(calls.channel)
         for name in ("", "Dispatcher", "EventsService"):
             answer = await stub.Check(health_pb2.HealthCheckRequest(service=name))
@@ -192,8 +192,15 @@ async def test_health_without_a_token_tells_each_service() -> None:
         assert refused.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_health_watch_tells_the_stop_and_ends() -> None:
+async def test_health_is_off_unless_asked_for() -> None:
     async with serving() as toy, client(toy.target) as calls:
+        with pytest.raises(aio.AioRpcError) as refused:
+            await health_pb2_grpc.HealthStub(calls.channel).Check(health_pb2.HealthCheckRequest())
+        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_health_watch_tells_the_stop_and_ends() -> None:
+    async with serving(listening(health=True)) as toy, client(toy.target) as calls:
         stream = health_pb2_grpc.HealthStub(calls.channel).Watch(health_pb2.HealthCheckRequest())
         first = await stream.read()
         stop = asyncio.create_task(toy.server.stop(10))
@@ -213,7 +220,7 @@ async def _reflect(calls: Any, **request: str) -> Any:
 
 
 async def test_reflection_lists_services_and_describes_ours() -> None:
-    async with serving(listening(reflection=True)) as toy, client(toy.target) as calls:
+    async with serving(listening(reflection=True, health=True)) as toy, client(toy.target) as calls:
         listed = await _reflect(calls, list_services="*")
         described = await _reflect(calls, file_containing_symbol="Dispatcher")
         health = await _reflect(calls, file_containing_symbol="grpc.health.v1.Health")

@@ -22,6 +22,7 @@ from broadaxe.domain.errors import Unavailable
 from broadaxe.domain.ids import TenantId
 from broadaxe.store import migrate as migrations
 from broadaxe.store.connection import Database
+from broadaxe.store.failures import DRIVER_ERRORS, describe
 from broadaxe.store.ledger import Message, MessageKind
 from broadaxe.store.messages import MessagePost
 from broadaxe.store.partitions import Partitions
@@ -51,7 +52,10 @@ async def _database(settings: Settings) -> AsyncIterator[Database]:
     await database.open()
     try:
         if not await database.availability.wait(DATABASE_WAIT):
-            raise Unavailable("the database cannot be reached: check DATABASE_URL or DATABASE_POSTGRES_*")
+            reason = database.availability.reason or "no answer"
+            raise Unavailable(
+                f"the database cannot be reached ({reason}): check DATABASE_URL or DATABASE_POSTGRES_*"
+            )
         yield database
     finally:
         await database.close()
@@ -59,8 +63,11 @@ async def _database(settings: Settings) -> AsyncIterator[Database]:
 
 async def migrate(settings: Settings) -> tuple[str, ...]:
     """Bring the schema up to date and make the partitions ahead; names of what was applied."""
-    report = await migrations.migrate(settings.database_dsn)
     async with _database(settings) as database:
+        try:
+            report = await migrations.migrate(settings.database_dsn)
+        except DRIVER_ERRORS as error:
+            raise Unavailable(f"the migration did not end: {describe(error)}; run it again") from error
         await Partitions(database).ensure_partitions()
     return report.applied
 

@@ -1,16 +1,18 @@
 """`broadaxe dev`: everything in one process, with a database, keys, a tenant and a token of its own."""
 
 import asyncio
+import fcntl
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 
 from broadaxe.app import admin
-from broadaxe.app.process import Process, Roles, serve
+from broadaxe.app.process import Process, Roles, StartFailed, serve
 from broadaxe.app.telemetry import set_up_logs
 from broadaxe.auth.keys import ensure_key_files, load_keysets
 from broadaxe.auth.tokens import TokenRejected, verify_token
@@ -41,7 +43,30 @@ _VARIABLES = {"SERVER_GRPC_PORT": "grpc", "SERVER_PORT": "rest", "SERVER_HEALTHC
 
 
 async def run(data_dir: Path, config_dir: Path | None, flags: Mapping[str, tuple[str, object]]) -> int:
-    """Run until SIGTERM or SIGINT; the exit code."""
+    """Run until SIGTERM or SIGINT; the exit code. `StartFailed` when the directory cannot be had."""
+    with _alone(data_dir):
+        return await _run(data_dir, config_dir, flags)
+
+
+@contextmanager
+def _alone(data_dir: Path) -> Iterator[None]:
+    """Keep other servers out of the directory: they would take over its token, ports and `client.env`."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StartFailed(f"--data-dir: {data_dir} cannot be written to: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StartFailed(f"--data-dir: {data_dir} is in use by another `broadaxe dev`") from error
+        yield
+    finally:
+        os.close(lock)
+
+
+async def _run(data_dir: Path, config_dir: Path | None, flags: Mapping[str, tuple[str, object]]) -> int:
     keys = await asyncio.to_thread(ensure_key_files, data_dir / "keys", SystemIds())
     ports = _kept_ports(data_dir)
     given = {variable: Flag(option, str(value)) for variable, (option, value) in flags.items()}

@@ -31,7 +31,7 @@ from broadaxe.store.ledger import Message
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.health import Health, HttpListener
 
-log = logging.getLogger("broadaxe.engine")
+log = logging.getLogger("broadaxe.process")
 
 LEAST_CALL_TIME = 1.0
 """Seconds that open calls have to end even when the drain took all the time there was."""
@@ -61,7 +61,7 @@ class EnginePart:
         )
         servicers = (
             DispatcherServicer(self.core, shared.clock, shared.version),
-            EventsServicer(self.core),
+            EventsServicer(self.core, keep_logs=settings.runtime.log_ingestion_enabled),
             WorkflowServicer(self.core),
             AdminServicer(self.core),
             V1DispatcherServicer(),
@@ -94,6 +94,7 @@ class EnginePart:
             max_internal_retries=settings.runtime.max_internal_retry_count,
             queue_limit=engine.queue_max_depth,
             payload_limit=settings.grpc.max_msg_size,
+            results_buffer=settings.runtime.workflow_run_buffer_size,
             stream_gap=settings.runtime.stream_event_buffer_timeout,
             propagate=settings.otel.propagate_to_workers,
             replay_enabled=settings.runtime.replay_enabled,
@@ -110,7 +111,7 @@ class EnginePart:
         self._shared.verifier.forget(UUID(json.loads(message.body)["token_id"]))
 
     async def start(self) -> None:
-        """Open the health port and begin to try for the lease."""
+        """Open the health port."""
         runtime = self._shared.settings.runtime
         if runtime.healthcheck:
             listener = HttpListener(
@@ -118,10 +119,13 @@ class EnginePart:
             )
             await listener.start()
             self._health_port = listener
-        self.core.start()
 
-    def open_when_ready(self, give_up: Callable[[], None]) -> None:
-        """Open the gRPC port once this process owns the scheduling; `give_up` when it cannot be opened."""
+    def begin(self, give_up: Callable[[], None]) -> None:
+        """Try for the lease, and open the gRPC port once this process owns the scheduling.
+
+        `give_up` is called when the port cannot be opened.
+        """
+        self.core.start()
 
         async def opening() -> None:
             await self.core.until_ready()
@@ -180,6 +184,7 @@ def _transport(
                 tls=tls,
                 max_message_size=grpc.max_msg_size,
                 stream_window=grpc.static_stream_window_size,
+                health=grpc.health_enabled,
                 reflection=grpc.reflection_enabled,
                 reuse_port=share_port,
             ),
@@ -194,6 +199,7 @@ def _transport(
             tls=tls,
             max_message_size=grpc.max_msg_size,
             stream_window=grpc.static_stream_window_size,
+            health=grpc.health_enabled,
             reflection=grpc.reflection_enabled,
             reuse_port=share_port,
         ),

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from broadaxe.app.collection import settle_collector
 from broadaxe.app.engine import EnginePart
 from broadaxe.app.rest import RestPart
 from broadaxe.app.shared import Shared, build_shared
@@ -19,8 +20,10 @@ from broadaxe.app.telemetry import set_up_logs
 from broadaxe.clock import SystemClock, SystemIds
 from broadaxe.config.errors import SettingsError
 from broadaxe.config.loader import Loaded
-from broadaxe.domain.errors import BroadaxeError
+from broadaxe.domain.errors import BroadaxeError, Unavailable
 from broadaxe.grpc_api.transport import BindFailed
+from broadaxe.store.checks import check_server
+from broadaxe.store.migrate import schema_problem
 
 log = logging.getLogger("broadaxe.process")
 
@@ -58,6 +61,8 @@ class Process:
         self.engine: EnginePart | None = None
         self.rest: RestPart | None = None
         self.shared: Shared | None = None
+        self._beginning: asyncio.Task[None] | None = None
+        self._unfit: str | None = None
 
     async def start(self) -> None:
         """Start everything; `SettingsError` or `StartFailed` when that cannot be. After either, `stop`."""
@@ -82,10 +87,33 @@ class Process:
                 await self.rest.start()
                 # The REST port closes first, while what it needs is still there.
                 self._parts.push_async_callback(self.rest.stop)
-            if self.engine is not None:
-                self.engine.open_when_ready(self.ask_to_stop)
+            self._beginning = asyncio.create_task(self._begin(shared), name="begin")
+            self._parts.push_async_callback(self._end_beginning)
         except (BindFailed, OSError) as error:
             raise StartFailed(str(error)) from error
+
+    async def _begin(self, shared: Shared) -> None:
+        """Once the database is there: stop when it is not for this program, else let the engine begin."""
+        while True:
+            await shared.database.availability.wait()
+            try:
+                self._unfit = await schema_problem(shared.settings.database_dsn)
+                facts = await check_server(shared.database)
+                break
+            except (Unavailable, OSError) as error:
+                log.warning("the database's schema cannot be looked at yet: %s", error)
+                await shared.database.pause(3)
+        for problem in facts.problems:
+            log.warning("%s", problem)
+        if self._unfit is not None:
+            self.ask_to_stop()
+        elif self.engine is not None:
+            self.engine.begin(self.ask_to_stop)
+
+    async def _end_beginning(self) -> None:
+        if self._beginning is not None and not self._beginning.done():
+            self._beginning.cancel()
+            await asyncio.wait([self._beginning])
 
     async def until_ready(self) -> None:
         """Wait until every part takes traffic, or the process is told to stop."""
@@ -114,7 +142,9 @@ class Process:
     @property
     def failure(self) -> str | None:
         """Why the process stopped by itself, if it did."""
-        return self.engine.failure if self.engine is not None else None
+        if self._unfit is not None or self.engine is None:
+            return self._unfit
+        return self.engine.failure
 
     @property
     def stopping(self) -> bool:
@@ -151,6 +181,7 @@ async def serve(
         if not process.stopping:
             if before is not None:
                 await before(process)
+            settle_collector()
             print(process.ready_line(), flush=True)
             await process.until_stopped()
     except SettingsError:
@@ -161,8 +192,20 @@ async def serve(
         print(f"broadaxe: {error.message}", file=sys.stderr)
         return 1
     log.info("stopping")
-    await process.stop()
+    if not await _stopped_in_time(process, loaded.settings.runtime.shutdown_timeout):
+        print("broadaxe: the stop took longer than SERVER_SHUTDOWN_TIMEOUT; given up", file=sys.stderr)
+        return 1
     if process.failure is not None:
         print(f"broadaxe: {process.failure}", file=sys.stderr)
         return 1
     return 0
+
+
+async def _stopped_in_time(process: Process, seconds: float) -> bool:
+    """Stop everything; False when that takes longer, and what is left is cancelled with the event loop."""
+    stop = asyncio.ensure_future(process.stop())
+    done, _ = await asyncio.wait([stop], timeout=seconds)
+    if not done:
+        return False
+    stop.result()
+    return True

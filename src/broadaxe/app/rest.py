@@ -119,8 +119,13 @@ class RestPart:
         return RemoteCommands(self._client, self._shared.ledger, self._shared.telemetry.tracer)
 
     async def start(self) -> None:
-        """Listen."""
-        await self._server.start()
+        """Listen; OSError that names the address when that cannot be."""
+        try:
+            await self._server.start()
+        except OSError as error:
+            runtime = self._shared.settings.runtime
+            place = f"{runtime.bind_address}:{runtime.port}"
+            raise OSError(f"cannot listen on {place}: {error.strerror or error}") from error
 
     @property
     def url(self) -> str:

@@ -60,6 +60,8 @@ def store_options(settings: Settings, role: str) -> StoreOptions:
         dsn=settings.database_dsn,
         application_name=f"{prefix}-broadaxe-{role}" if prefix else f"broadaxe-{role}",
         pool_size=settings.database.max_conns,
+        idle_lifetime=settings.database.max_conn_idle_time,
+        log_statements=settings.database.log_queries,
         batch_max_ops=engine.commit_max_batch,
         held_max_bytes=engine.hold_max_bytes,
         held_max_seconds=engine.hold_max_duration,

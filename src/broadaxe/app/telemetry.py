@@ -1,12 +1,13 @@
 """Telemetry and logs of a process, from its settings."""
 
+import logging
 import sys
 from pathlib import Path
 
 from broadaxe.clock import Clock, Ids
 from broadaxe.config.errors import SettingsError
 from broadaxe.config.settings import Settings
-from broadaxe.telemetry.logs import configure
+from broadaxe.telemetry.logs import LEVELS, configure
 from broadaxe.telemetry.options import TelemetryOptions
 from broadaxe.telemetry.runtime import Telemetry
 from broadaxe.telemetry.tuning import Tuning, parse_resource_attributes
@@ -22,10 +23,28 @@ def set_up_logs(settings: Settings) -> None:
             configure(level, "console")
         case _:
             configure(level, "console" if sys.stderr.isatty() else "json")
+    _set_level(
+        settings, "broadaxe.engine", "SERVER_ADDITIONAL_LOGGERS_QUEUE_LEVEL", settings.logger.queue_level
+    )
+    _set_level(settings, "broadaxe.store", "DATABASE_LOGGER_LEVEL", settings.database.logger_level)
+
+
+def _set_level(settings: Settings, logger: str, variable: str, level: str) -> None:
+    """The level of one part, when it was given; otherwise that of the process counts."""
+    given = settings.origin(variable) != "default"
+    logging.getLogger(logger).setLevel(LEVELS[level] if given else logging.NOTSET)
 
 
 def telemetry_options(settings: Settings, role: str) -> TelemetryOptions:
-    """The exporter's options; `SettingsError` for a certificate file that cannot be read."""
+    """The exporter's options; `SettingsError` for a certificate file that cannot be read or is none."""
+    try:
+        return _telemetry_options(settings, role)
+    except ValueError as error:
+        name, _, text = str(error).partition(" ")
+        raise SettingsError.single(name, text) from None
+
+
+def _telemetry_options(settings: Settings, role: str) -> TelemetryOptions:
     otel = settings.otel
     return TelemetryOptions(
         collector_url=otel.collector_url,
@@ -47,6 +66,7 @@ def telemetry_options(settings: Settings, role: str) -> TelemetryOptions:
             export_timeout=otel.batch_export_timeout_ms / 1000,
             call_timeout=otel.export_timeout_ms / 1000,
             metric_interval=otel.metric_interval_ms / 1000,
+            metric_timeout=otel.metric_timeout_ms / 1000,
             gzip=otel.compression == "gzip",
             certificate=_pem("OTEL_EXPORTER_OTLP_CERTIFICATE", otel.certificate_file),
             client_certificate=_pem("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", otel.client_certificate_file),
@@ -67,8 +87,4 @@ def _pem(variable: str, path: str) -> bytes | None:
 
 def build_telemetry(settings: Settings, role: str, clock: Clock, ids: Ids) -> Telemetry:
     """The telemetry of one process, not started yet."""
-    try:
-        return Telemetry(telemetry_options(settings, role), clock, ids)
-    except ValueError as error:
-        name, _, text = str(error).partition(" ")
-        raise SettingsError.single(name, text) from None
+    return Telemetry(telemetry_options(settings, role), clock, ids)

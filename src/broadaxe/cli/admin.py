@@ -1,4 +1,7 @@
-"""`broadaxe migrate`, `seed`, `keys`, `token`, `config`: the commands that end."""
+"""`broadaxe migrate`, `seed`, `keys`, `token`, `config`: the commands that end.
+
+Each imports what it needs when it runs, so that no other command waits for it.
+"""
 
 import asyncio
 from datetime import timedelta
@@ -8,10 +11,8 @@ from uuid import UUID
 
 import typer
 
-from broadaxe.app import admin
 from broadaxe.cli.options import ConfigDir, Json, settings, warn
 from broadaxe.cli.output import as_json, console, table
-from broadaxe.config.document import redacted
 
 keys = typer.Typer(no_args_is_help=True, help="Keys that sign tokens and protect secrets.")
 token = typer.Typer(no_args_is_help=True, help="API tokens for SDKs.")
@@ -25,6 +26,8 @@ Tenant = Annotated[
 
 def migrate(config: ConfigDir = None) -> None:
     """Bring the database's tables up to this version."""
+    from broadaxe.app import admin
+
     loaded = settings(config)
     applied = asyncio.run(admin.migrate(loaded.settings))
     for name in applied:
@@ -34,6 +37,8 @@ def migrate(config: ConfigDir = None) -> None:
 
 def seed(config: ConfigDir = None) -> None:
     """Make the first tenant and its administrator, from ADMIN_* and DEFAULT_TENANT_*; safe to repeat."""
+    from broadaxe.app import admin
+
     loaded = settings(config)
     tenant_id = asyncio.run(admin.seed(loaded.settings))
     console.print(f"tenant {tenant_id}")
@@ -49,6 +54,8 @@ def create_keys(
     ] = None,
 ) -> None:
     """Make the three keysets. Without --dir they are printed as variables, secrets in clear."""
+    from broadaxe.app import admin
+
     for line in admin.create_keys(directory):
         typer.echo(line)
 
@@ -62,6 +69,8 @@ def create_token(
     json_output: Json = False,
 ) -> None:
     """Make a token and print it: it is shown this once."""
+    from broadaxe.app import admin
+
     loaded = settings(config)
     made = asyncio.run(admin.create_token(loaded.settings, tenant_id, name, timedelta(days=days)))
     if json_output:
@@ -73,6 +82,8 @@ def create_token(
 @token.command("list")
 def list_tokens(tenant_id: Tenant = None, config: ConfigDir = None, json_output: Json = False) -> None:
     """The tenant's tokens, never their text."""
+    from broadaxe.app import admin
+
     rows = asyncio.run(admin.list_tokens(settings(config).settings, tenant_id))
     if json_output:
         as_json(
@@ -110,6 +121,8 @@ def revoke_token(
     config: ConfigDir = None,
 ) -> None:
     """Void a token; running servers notice within CACHE_DURATION."""
+    from broadaxe.app import admin
+
     if not asyncio.run(admin.revoke_token(settings(config).settings, tenant_id, token_id)):
         typer.echo(f"broadaxe: no token {token_id}", err=True)
         raise typer.Exit(1)
@@ -119,6 +132,8 @@ def revoke_token(
 @config.command("check")
 def check_config(config: ConfigDir = None) -> None:
     """Read every setting; one line and exit code 2 for each that is wrong."""
+    from broadaxe.app import admin
+
     loaded = settings(config)
     admin.check(loaded.settings)
     warn(loaded)
@@ -132,6 +147,8 @@ def show_config(
     json_output: Json = False,
 ) -> None:
     """Each setting, its value (secrets redacted) and where it came from."""
+    from broadaxe.config.document import redacted
+
     loaded = settings(config)
     rows = [row for row in redacted(loaded.settings) if everything or row.origin != "default"]
     if json_output:

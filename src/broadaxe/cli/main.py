@@ -1,10 +1,12 @@
 """The `broadaxe` command: exit codes 0 done, 1 failed, 2 bad settings or arguments."""
 
+import logging
 import sys
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
+from typer.exceptions import Abort, TyperException
 
 from broadaxe.cli import admin, runs, serve, traces
 from broadaxe.cli.client import BadEnvironment, ClientError
@@ -50,8 +52,16 @@ app.add_typer(traces.app, name="traces")
 
 def main() -> None:
     """Entry point: one clear line instead of a traceback for what a person can mend."""
+    # Commands that end tell what happened themselves; those that stay set up logs of their own.
+    logging.getLogger("broadaxe").addHandler(logging.NullHandler())
     try:
-        app()
+        code = app(prog_name="broadaxe", standalone_mode=False)
+    except TyperException as error:
+        if text := error.format_message():
+            typer.echo(f"broadaxe: {' '.join(text.split())}", err=True)
+        sys.exit(error.exit_code)
+    except Abort:
+        sys.exit(1)
     except SettingsError as error:
         for line in error.lines:
             typer.echo(f"broadaxe: {line}", err=True)
@@ -62,6 +72,7 @@ def main() -> None:
     except (ClientError, BroadaxeError) as error:
         typer.echo(f"broadaxe: {error}", err=True)
         sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

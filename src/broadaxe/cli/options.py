@@ -3,11 +3,12 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from broadaxe.config.loader import Flag, Loaded, load_settings
+if TYPE_CHECKING:
+    from broadaxe.config.loader import Loaded
 
 ConfigDir = Annotated[
     Path | None,
@@ -23,8 +24,10 @@ def settings(
     flags: Mapping[str, tuple[str, object | None]] | None = None,
     defaults: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
-) -> Loaded:
+) -> "Loaded":
     """Load the settings; `flags` maps a variable to the option's name and its value (None = not given)."""
+    from broadaxe.config.loader import Flag, load_settings
+
     given = {
         variable: Flag(option, str(value))
         for variable, (option, value) in (flags or {}).items()
@@ -35,7 +38,7 @@ def settings(
     )
 
 
-def warn(loaded: Loaded) -> None:
+def warn(loaded: "Loaded") -> None:
     """Tell the operator once what was ignored."""
     for text in loaded.warnings:
         typer.echo(f"broadaxe: warning: {text}", err=True)

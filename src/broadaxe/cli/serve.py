@@ -1,16 +1,16 @@
-"""`broadaxe dev`, `server`, `engine`, `api`: the commands that stay."""
+"""`broadaxe dev`, `server`, `engine`, `api`: the commands that stay.
+
+What only a running server needs is imported by the command that starts it: the rest stays quick.
+"""
 
 import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvloop
 
-from broadaxe.app import dev as dev_app
-from broadaxe.app.process import Roles, serve
 from broadaxe.cli.options import ConfigDir, settings
-from broadaxe.config.loader import Loaded
 
 GrpcPort = Annotated[
     int | None,
@@ -37,10 +37,21 @@ def _flags(grpc_port: int | None, port: int | None, health_port: int | None) -> 
     return {variable: (option, value) for variable, (option, value) in flags.items() if value is not None}
 
 
-def _run(loaded: Loaded, roles: Roles) -> None:
+def _run(process: Coroutine[None, None, int]) -> None:
+    import uvloop
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        code = runner.run(serve(loaded, roles))
+        code = runner.run(process)
     raise typer.Exit(code)
+
+
+def _serve(
+    config: Path | None, flags: dict[str, tuple[str, object]], *, engine: bool = False, api: bool = False
+) -> None:
+    loaded = settings(config, flags)
+    from broadaxe.app.process import Roles, serve
+
+    _run(serve(loaded, Roles(engine=engine, api=api)))
 
 
 def dev(
@@ -56,9 +67,9 @@ def dev(
 
     Needs no setting. Writes `client.env` for SDKs into the data directory and prints one `ready` line.
     """
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        code = runner.run(dev_app.run(data_dir.resolve(), config, _flags(grpc_port, port, health_port)))
-    raise typer.Exit(code)
+    from broadaxe.app import dev as dev_app
+
+    _run(dev_app.run(data_dir.resolve(), config, _flags(grpc_port, port, health_port)))
 
 
 def server(
@@ -68,12 +79,12 @@ def server(
     health_port: HealthPort = None,
 ) -> None:
     """Engine and API server in one process, on your own PostgreSQL."""
-    _run(settings(config, _flags(grpc_port, port, health_port)), Roles(engine=True, api=True))
+    _serve(config, _flags(grpc_port, port, health_port), engine=True, api=True)
 
 
 def engine(config: ConfigDir = None, grpc_port: GrpcPort = None, health_port: HealthPort = None) -> None:
     """The engine alone (gRPC)."""
-    _run(settings(config, _flags(grpc_port, None, health_port)), Roles(engine=True, api=False))
+    _serve(config, _flags(grpc_port, None, health_port), engine=True)
 
 
 def api(config: ConfigDir = None, port: Port = None) -> None:
@@ -82,4 +93,4 @@ def api(config: ConfigDir = None, port: Port = None) -> None:
     It reaches the engine at SERVER_INTERNAL_CLIENT_INTERNAL_GRPC_BROADCAST_ADDRESS, else at
     SERVER_GRPC_BROADCAST_ADDRESS.
     """
-    _run(settings(config, _flags(None, port, None)), Roles(engine=False, api=True))
+    _serve(config, _flags(None, port, None), api=True)

@@ -6,11 +6,7 @@ from typing import Annotated
 import typer
 
 from broadaxe.cli.output import console
-from broadaxe.clock import SystemClock
 from broadaxe.domain.errors import Unavailable
-from broadaxe.telemetry.gather import TraceGatherer
-from broadaxe.telemetry.receiver import Receiver
-from broadaxe.telemetry.render import render_trace
 
 app = typer.Typer(no_args_is_help=True, help="Look at traces without a collector.")
 
@@ -29,6 +25,11 @@ def tail(
 
 
 async def _tail(bind: str, port: int, quiet: float, count: int) -> None:
+    from broadaxe.clock import SystemClock
+    from broadaxe.telemetry.gather import TraceGatherer
+    from broadaxe.telemetry.receiver import Receiver
+    from broadaxe.telemetry.render import render_trace
+
     gatherer = TraceGatherer(SystemClock())
     receiver = Receiver(bind, port, on_spans=gatherer.add)
     try:

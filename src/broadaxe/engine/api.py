@@ -4,7 +4,7 @@ Nothing here is a wire type. Errors are those of `broadaxe.domain.errors`; each 
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, IntEnum
 from typing import Protocol
@@ -23,6 +23,8 @@ class Origin:
 
     caller: TraceContext | None = None
     parent: TraceContext | None = None
+    touched: list[TraceContext] = field(default_factory=list)
+    """Runs that the call was about without making or ending them, for links."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,8 +76,10 @@ class EngineOptions:
     """Chunks of one task that wait for a missing one."""
     watch_wait: float = 10.0
     """How long a watcher waits for a run that is not known yet."""
+    results_buffer: int = 1_000
+    """Results of runs kept waiting for one slow subscriber; the rest are read again when it has room."""
     watch_buffer: int = 10_000
-    """Entries that may wait for one watcher or subscriber."""
+    """Entries that may wait for one watcher."""
     drain_wait: float = 10.0
     """How long a stop waits for the database, all its steps together."""
     sweep_every: float = 1.0

@@ -4,7 +4,7 @@ Nothing here, and nothing in a servicer, knows which transport is below.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from typing import NoReturn
 from uuid import UUID
@@ -139,6 +139,12 @@ class Call:
         """Hang the call's span under this place instead of under the caller's. The span is recorded when the
         call ends (of a stream: when it is open), so the handler may choose once it knows the run."""
         self._parent = context
+
+    def link(self, contexts: Iterable[TraceContext]) -> None:
+        """Let the call's span point to what it was about, where it is open."""
+        if self.span is not None:
+            for context in contexts:
+                self.span.link(context)
 
     def opened(self) -> None:
         """Say that a stream is established. Its span ends here, at its first message or at its end, whichever

@@ -61,6 +61,8 @@ class GrpcioSettings:
     """A client that pings more often, calls open or not, is turned away. SDKs ping each 5 to 10 s."""
     reuse_port: bool = True
     """Let a second process listen on the same port, for a change without a gap."""
+    health: bool = False
+    """Answer gRPC's own health service, without authentication."""
     reflection: bool = False
     """Answer gRPC server reflection, without authentication."""
     stream_patience: float = 1.0
@@ -84,7 +86,7 @@ class GrpcioSettings:
 
 
 class GrpcioServer:
-    """Serves methods, and gRPC's health service, through a pipeline.
+    """Serves methods, and gRPC's health service when wanted, through a pipeline.
 
     `start` once, `stop` once, in the same event loop.
     """
@@ -93,8 +95,10 @@ class GrpcioServer:
         self, methods: Iterable[Method], pipeline: Pipeline, clock: Clock, settings: GrpcioSettings
     ) -> None:
         served = tuple(methods)
-        health = HealthServicer(method.service for method in served)
-        self._methods = [*served, *health.methods()]
+        if settings.health:
+            health = HealthServicer(method.service for method in served)
+            served = (*served, *health.methods())
+        self._methods = [*served]
         if settings.reflection:
             self._methods += reflection_methods(sorted({method.service for method in self._methods}))
         self._pipeline = pipeline

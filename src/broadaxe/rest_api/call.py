@@ -1,6 +1,6 @@
 """One request on its way through a handler, and the services that handlers use."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 from uuid import UUID
@@ -35,6 +35,9 @@ class Traced(Protocol):
 
     def place(self, parent: TraceContext | None) -> None:
         """Open the span below `parent`, or below the caller; nothing happens if it is open."""
+
+    def link(self, contexts: Iterable[TraceContext]) -> None:
+        """Let the open span point to what the request was about."""
 
     def set(self, attr: Attr, value: AttrValue) -> None:
         """Set an attribute."""

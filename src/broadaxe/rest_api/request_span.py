@@ -1,6 +1,7 @@
 """The server span of one request, its duration metric and its line in the access log."""
 
 import logging
+from collections.abc import Iterable
 from contextlib import ExitStack
 
 from starlette.types import Scope
@@ -64,6 +65,11 @@ class RequestSpan:
     def set(self, attr: Attr, value: AttrValue) -> None:
         """Set an attribute, also before the span is open."""
         self._attributes.append((attr, value))
+
+    def link(self, contexts: Iterable[TraceContext]) -> None:
+        """Let the open span point to what the request was about."""
+        for context in contexts:
+            self._span.link(context)
 
     def place(self, parent: TraceContext | None) -> None:
         """Open the span below `parent`, or below the caller; nothing happens if it is open."""

@@ -21,9 +21,12 @@ class Availability:
         self._metrics = metrics
         self._here = asyncio.Event()
         self._away_at: float | None = None
+        self.reason = ""
+        """What the last failed attempt to reach the database said."""
 
     def lost(self, error: BaseException) -> None:
         """A connection attempt failed, or the server cannot work now."""
+        self.reason = describe(error)
         if self._away_at is not None and not self.state.available:
             return
         self.state.available = False

@@ -59,7 +59,9 @@ class Database:
         self.clock = clock
         self.ids = ids
         self.metrics: MetricSink = metrics if metrics is not None else NoMetrics()
-        self.instruments = Instruments(clock, tracer, self.metrics, database_name(options.dsn))
+        self.instruments = Instruments(
+            clock, tracer, self.metrics, database_name(options.dsn), log_statements=options.log_statements
+        )
         self.availability = Availability(clock, self.metrics)
         self._pool: asyncpg.Pool[Record] | None = None
         self.metrics.observe(T.METRIC_DATABASE_POOL, self._pool_sizes)
@@ -71,6 +73,7 @@ class Database:
         self._pool = await asyncpg.create_pool(
             min_size=0,
             max_size=self.options.pool_size,
+            max_inactive_connection_lifetime=self.options.idle_lifetime,
             connect=self._connect_for_pool,
             connection_class=PlainConnection,
         )

@@ -1,5 +1,6 @@
 """What each statement tells telemetry: a span where the trace is recorded, a duration, and a count."""
 
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, Protocol, TypeVar
@@ -46,14 +47,26 @@ class NoMetrics:
         """Does nothing."""
 
 
+_log = logging.getLogger("broadaxe.store")
+
+
 class Instruments:
     """Runs statements under telemetry. `counts` holds how often each was sent, by name, for budgets."""
 
-    def __init__(self, clock: Clock, tracer: Tracer, metrics: MetricSink, namespace: str) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        tracer: Tracer,
+        metrics: MetricSink,
+        namespace: str,
+        *,
+        log_statements: bool = False,
+    ) -> None:
         self.clock = clock
         self.tracer = tracer
         self.metrics = metrics
         self.namespace = namespace
+        self._log_statements = log_statements
         self.counts: Counter[str] = Counter()
         self._labels: dict[tuple[str, str, str], Labels] = {}
 
@@ -102,6 +115,7 @@ class Instruments:
             result = await call()
         except DRIVER_ERRORS as error:
             self._ended(statement.operation, statement.target, began, error_type_of(error))
+            self._tell(statement, began, error_type_of(error))
             state = sqlstate_of(error)
             if state is not None:
                 span.set(T.ATTR_DB_RESPONSE_STATUS_CODE, state)
@@ -111,11 +125,20 @@ class Instruments:
             span.end(error_type="cancelled")
             raise
         self._ended(statement.operation, statement.target, began, "")
+        self._tell(statement, began, "")
         if span.recording:
             written = T.ATTR_ROWS_CHANGED if statement.silent else T.ATTR_DB_RESPONSE_RETURNED_ROWS
             span.set(written, rows(result))
             span.end()
         return result
+
+    def _tell(self, statement: Statement, began: float, error: str) -> None:
+        if not self._log_statements:
+            return
+        milliseconds = round((self.clock.monotonic() - began) * 1000, 3)
+        fields = {"statement": statement.name, "query": statement.text, "milliseconds": milliseconds}
+        # The operator asked for these lines outright: no level keeps them back but one above "warn".
+        _log.warning("statement", extra={**fields, "error_type": error} if error else fields)
 
     def _ended(self, operation: str, target: str, began: float, error: str) -> None:
         self.metrics.record(

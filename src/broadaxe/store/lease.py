@@ -28,6 +28,8 @@ LOCK_CLASS = 0x62617865
 """First key of the advisory lock; the second is the partition."""
 CHANNEL = "broadaxe"
 SWEEP_LIMIT = 1000
+_STEADY = 10.0
+"""Seconds after which a connection that fails has been a good one."""
 _LOCK_RETRY = (0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -152,18 +154,19 @@ class LeaseKeeper:
         tries = 0
         while True:
             self._session = session = await self._db.connect_patiently("lease")
+            began = self._db.clock.monotonic()
             self._locked = False
             session.on_termination(self._changed.set)
             try:
                 await session.listen(CHANNEL, self._notified)
                 self._wake()
-                tries = 0
                 await self._hold(session)
             except DRIVER_ERRORS as error:
                 _log.warning("The lease's connection failed: %s", describe(error))
                 session.terminate()
+                # Only what fails again soon is tried more slowly.
+                tries = tries + 1 if self._db.clock.monotonic() - began < _STEADY else 0
                 await self._db.pause(tries)
-                tries += 1
 
     def _notified(self) -> None:
         if not self._locked:

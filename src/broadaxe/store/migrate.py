@@ -9,7 +9,8 @@ from typing import Final
 
 import asyncpg
 
-from broadaxe.domain.errors import BroadaxeError
+from broadaxe.domain.errors import BroadaxeError, Unavailable
+from broadaxe.store.failures import DRIVER_ERRORS, describe
 from broadaxe.store.options import SslMode
 from broadaxe.store.session import Connection, PlainConnection
 from broadaxe.store.statements import statement
@@ -119,6 +120,23 @@ async def _apply(connection: Connection, days_ahead: int) -> MigrationReport:
             )
     await connection.fetch(statement("partition_make_ahead").text, days_ahead)
     return MigrationReport(known[-1].version, tuple(m.name for m in todo))
+
+
+async def schema_problem(dsn: str, sslmode: SslMode | None = None) -> str | None:
+    """Why this program cannot work on the database's schema, in words for the operator; None when it can.
+
+    Raises Unavailable while the database is away.
+    """
+    try:
+        found = await schema_version(dsn, sslmode)
+    except DRIVER_ERRORS as error:
+        raise Unavailable(f"the schema cannot be read: {describe(error)}") from error
+    needed = load_migrations()[-1].version
+    if found < needed:
+        return f"the database has schema version {found}, this program needs {needed}: run `broadaxe migrate`"
+    if found > needed:
+        return f"the database has schema version {found}, newer than this program's {needed}: run a newer one"
+    return None
 
 
 async def schema_version(dsn: str, sslmode: SslMode | None = None) -> int:

@@ -16,6 +16,10 @@ class StoreOptions:
     application_name: str = "broadaxe"
     pool_size: int = 10
     """Connections for reads at most."""
+    idle_lifetime: float = 60.0
+    """Idle time after which a connection for reads is closed; 0 means never."""
+    log_statements: bool = False
+    """Log every statement with its duration, without its values."""
     connect_timeout: float = 5.0
     statement_timeout: float = 30.0
     """The server ends a statement after it."""

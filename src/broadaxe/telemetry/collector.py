@@ -130,14 +130,17 @@ class CollectorClient:
         response: bytes = await call(request, timeout=timeout, metadata=self._metadata)
         return response
 
-    async def export(self, method: str, request: bytes, attempt: Attempt) -> bytes:
+    async def export(
+        self, method: str, request: bytes, attempt: Attempt, *, within: float | None = None
+    ) -> bytes:
         """Sends one request and returns the response's bytes.
 
-        Codes that OTLP calls retryable are repeated with growing, jittered pauses until the export time-out;
-        each failure is told to `attempt`. Once `hurry` was called there is one more call and no pause.
+        Codes that OTLP calls retryable are repeated with growing, jittered pauses until `within` seconds
+        (else the export time-out) have passed; each failure is told to `attempt`. Once `hurry` was called
+        there is one more call and no pause.
         """
         tuning = self._options.tuning
-        deadline = self._clock.monotonic() + tuning.export_timeout
+        deadline = self._clock.monotonic() + (tuning.export_timeout if within is None else within)
         pause = _FIRST_PAUSE
         while True:
             last = self._closing.is_set()

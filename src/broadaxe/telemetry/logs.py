@@ -34,12 +34,13 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "trace_id",
     "span_id",
 }
+_LEFT_OUT = _STANDARD | {"color_message"}
 _RESERVED = frozenset(("time", "level", "logger", "message", "trace_id", "span_id", "error"))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What the caller passed as `extra`."""
-    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+    """What the caller passed as `extra`, without the coloured copies that uvicorn adds of its texts."""
+    return {key: value for key, value in vars(record).items() if key not in _LEFT_OUT}
 
 
 def _trace_ids() -> tuple[str, str] | None:

@@ -48,7 +48,9 @@ class MetricExporter(Attempt):
         if data is None:
             return
         try:
-            await self._client.export(METRICS_METHOD, encode_metrics(data).SerializeToString(), self)
+            request = encode_metrics(data).SerializeToString()
+            within = self._options.tuning.metric_timeout
+            await self._client.export(METRICS_METHOD, request, self, within=within)
         except ExportError as error:
             self.failed(str(error))
         else:

@@ -1,8 +1,6 @@
 """All of a process's telemetry in one object: build it, start it, use its parts, shut it down."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
 
 from broadaxe.clock import Clock, Ids
 from broadaxe.telemetry import names as T
@@ -33,23 +31,9 @@ __all__ = [
     "check_collector_url",
     "check_listen_address",
     "check_ratio",
-    "options_with_env",
 ]
 
 _log = logging.getLogger("broadaxe.telemetry")
-
-
-def options_with_env(options: TelemetryOptions, env: Mapping[str, str]) -> TelemetryOptions:
-    """The settings plus what the environment may add: `OTEL_*` tuning and `K8S_POD_NAME`/`_NAMESPACE`.
-
-    Raises ValueError with one line naming the bad variable.
-    """
-    return replace(
-        options,
-        tuning=Tuning.from_env(env),
-        k8s_pod_name=options.k8s_pod_name or env.get("K8S_POD_NAME", ""),
-        k8s_namespace=options.k8s_namespace or env.get("K8S_POD_NAMESPACE", ""),
-    )
 
 
 class Telemetry:

@@ -7,7 +7,6 @@ time-outs, compression, certificates and further resource attributes are read.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import unquote
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -40,6 +39,8 @@ class Tuning:
     """Seconds for one call (OTEL_EXPORTER_OTLP_TIMEOUT, milliseconds)."""
     metric_interval: float = 15.0
     """Seconds between metric exports (OTEL_METRIC_EXPORT_INTERVAL, milliseconds)."""
+    metric_timeout: float = 30.0
+    """Seconds for one export of metrics with all its retries (OTEL_METRIC_EXPORT_TIMEOUT, milliseconds)."""
     concurrency: int = 2
     """Batches under way at once; no variable."""
     gzip: bool = False
@@ -61,51 +62,6 @@ class Tuning:
         if (self.client_certificate is None) != (self.client_key is None):
             raise ValueError(f"{chain} and OTEL_EXPORTER_OTLP_CLIENT_KEY belong together")
 
-    @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> "Tuning":
-        """Reads the variables; raises ValueError with one line naming the bad one."""
-        usual = cls()
-        batch = _number(env, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", usual.batch_size)
-        queue = _number(env, "OTEL_BSP_MAX_QUEUE_SIZE", max(usual.queue_size, batch))
-        if batch > queue:
-            raise ValueError("OTEL_BSP_MAX_EXPORT_BATCH_SIZE must not be above OTEL_BSP_MAX_QUEUE_SIZE")
-        return cls(
-            queue_size=queue,
-            batch_size=batch,
-            delay=_seconds(env, "OTEL_BSP_SCHEDULE_DELAY", usual.delay, zero=True),
-            export_timeout=_seconds(env, "OTEL_BSP_EXPORT_TIMEOUT", usual.export_timeout),
-            call_timeout=_seconds(env, "OTEL_EXPORTER_OTLP_TIMEOUT", usual.call_timeout),
-            metric_interval=_seconds(env, "OTEL_METRIC_EXPORT_INTERVAL", usual.metric_interval),
-            gzip=_compression(env),
-            certificate=_file(env, "OTEL_EXPORTER_OTLP_CERTIFICATE"),
-            client_certificate=_file(env, "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
-            client_key=_file(env, "OTEL_EXPORTER_OTLP_CLIENT_KEY"),
-            resource_attributes=parse_resource_attributes(env.get("OTEL_RESOURCE_ATTRIBUTES", "")),
-        )
-
-
-def _number(env: Mapping[str, str], name: str, usual: int, *, zero: bool = False) -> int:
-    text = env.get(name, "").strip()
-    if not text:
-        return usual
-    if not (text.isascii() and text.isdigit() and len(text) <= 9) or (int(text) == 0 and not zero):
-        raise ValueError(f"{name} must be a positive whole number, not {text!r}")
-    return int(text)
-
-
-def _seconds(env: Mapping[str, str], name: str, usual: float, *, zero: bool = False) -> float:
-    return _number(env, name, round(usual * 1000), zero=zero) / 1000
-
-
-def _file(env: Mapping[str, str], name: str) -> bytes | None:
-    path = env.get(name, "").strip()
-    if not path:
-        return None
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"{name}: cannot read {path}: {error.strerror}") from None
-
 
 def _check_pem(name: str, content: bytes | None, load: Callable[[bytes], object]) -> None:
     # gRPC would complain at every handshake instead, and never clearly.
@@ -119,13 +75,6 @@ def _check_pem(name: str, content: bytes | None, load: Callable[[bytes], object]
 
 def _load_key(content: bytes) -> object:
     return load_pem_private_key(content, password=None)
-
-
-def _compression(env: Mapping[str, str]) -> bool:
-    text = env.get("OTEL_EXPORTER_OTLP_COMPRESSION", "").strip().lower()
-    if text not in {"", "none", "gzip"}:
-        raise ValueError(f"OTEL_EXPORTER_OTLP_COMPRESSION must be gzip or none, not {text!r}")
-    return text == "gzip"
 
 
 def parse_resource_attributes(text: str) -> dict[str, str]:

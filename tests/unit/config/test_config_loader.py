@@ -169,7 +169,7 @@ def test_load_settings_bad_value_of_ignored_setting_only_warns() -> None:
     loaded = load_settings({"SERVER_SECURITY_CHECK_ENABLED": "perhaps", "OTEL_BSP_SCHEDULE_DELAY": "soon"})
     assert len(loaded.warnings) == 2
     assert all(warning.endswith("its default is used") for warning in loaded.warnings)
-    assert loaded.settings.otel.batch_delay_ms == 5000
+    assert loaded.settings.otel.batch_delay_ms == 500
 
 
 def test_load_settings_foreign_flag_is_a_mistake_of_the_caller() -> None:

@@ -1,9 +1,11 @@
 """Every setting of the page on traces of the services: its default, its good and its bad values."""
 
+import logging
 from pathlib import Path
 
 import pytest
 
+from broadaxe.app.telemetry import set_up_logs, telemetry_options
 from broadaxe.config import SettingsError, load_settings
 
 
@@ -93,3 +95,54 @@ def test_otel_standard_variables_neither_turn_it_on_nor_name_it() -> None:
     assert otel.collector_url == ""
     assert otel.service_name == "server"
     assert otel.compression == "gzip"
+
+
+def test_otel_environment_reaches_the_exporter() -> None:
+    loaded = load_settings(
+        {
+            "OTEL_BSP_MAX_QUEUE_SIZE": "100",
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "300",
+            "OTEL_BSP_SCHEDULE_DELAY": "200",
+            "OTEL_BSP_EXPORT_TIMEOUT": "4000",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "3000",
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+            "OTEL_METRIC_EXPORT_INTERVAL": "7000",
+            "OTEL_METRIC_EXPORT_TIMEOUT": "6000",
+            "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=a%20b,k=v,broken,=x",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere:4317",
+            "OTEL_SERVICE_NAME": "injected",
+            "OTEL_TRACES_SAMPLER": "always_off",
+            "OTEL_SDK_DISABLED": "true",
+        }
+    )
+    options = telemetry_options(loaded.settings, "engine")
+    tuning = options.tuning
+    assert (options.collector_url, options.service_name, options.ratio) == ("", "server", 1.0)
+    assert (tuning.queue_size, tuning.batch_size, tuning.delay) == (100, 100, 0.2)
+    assert (tuning.export_timeout, tuning.call_timeout, tuning.gzip) == (4.0, 3.0, True)
+    assert (tuning.metric_interval, tuning.metric_timeout) == (7.0, 6.0)
+    assert tuning.resource_attributes == {"deployment.environment.name": "a b", "k": "v"}
+
+
+@pytest.mark.parametrize("name", ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"])
+def test_otel_bad_certificate_file_is_a_settings_error(name: str, tmp_path: Path) -> None:
+    variable = f"OTEL_EXPORTER_OTLP_{name}"
+    (tmp_path / "text.pem").write_text("no PEM")
+    for path in (tmp_path / "nowhere.pem", tmp_path / "text.pem"):
+        with pytest.raises(SettingsError, match=variable):
+            telemetry_options(load_settings({variable: str(path)}).settings, "engine")
+
+
+def test_log_levels_of_parts_count_when_given() -> None:
+    quiet, scheduler = logging.getLogger("broadaxe.store"), logging.getLogger("broadaxe.engine")
+    root = logging.getLogger()
+    before, handlers = root.level, list(root.handlers)
+    try:
+        environ = {"SERVER_ADDITIONAL_LOGGERS_QUEUE_LEVEL": "debug", "DATABASE_LOGGER_LEVEL": "error"}
+        set_up_logs(load_settings(environ).settings)
+        assert (root.level, scheduler.level, quiet.level) == (logging.WARNING, logging.DEBUG, logging.ERROR)
+        set_up_logs(load_settings({}).settings)
+        assert (scheduler.level, quiet.level) == (logging.NOTSET, logging.NOTSET)
+    finally:
+        root.setLevel(before)
+        root.handlers[:] = handlers

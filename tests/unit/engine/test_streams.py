@@ -95,7 +95,7 @@ async def test_subscription_of_another_tenants_run_is_never_answered() -> None:
 
 
 async def test_subscription_that_is_slow_gets_everything_once_it_reads() -> None:
-    bench = await make_bench(watch_buffer=2)
+    bench = await make_bench(results_buffer=2)
     await bench.register()
     await bench.worker()
     runs = [await bench.trigger() for _ in range(6)]

@@ -1,6 +1,6 @@
 """The REST API: who may sign up, who is trusted, how fast."""
 
-from broadaxe.config.declare import later, section
+from broadaxe.config.declare import later, section, used
 from broadaxe.config.kinds import (
     BOOL,
     COMMA_LIST,
@@ -81,7 +81,7 @@ class ApiSettings:
         default="true",
         meaning="Whether peers with private addresses are believed too.",
     )
-    allowed_origins: tuple[str, ...] = later(
+    allowed_origins: tuple[str, ...] = used(
         "SERVER_ALLOWED_ORIGINS",
         "runtime.allowedOriginsString",
         WORDS,

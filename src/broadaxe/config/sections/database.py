@@ -92,19 +92,21 @@ class DatabaseSettings:
         default="50",
         meaning="Connections of one process, at most.",
     )
-    min_conns: int = used(
+    min_conns: int = ignored(
         "DATABASE_MIN_CONNS",
         "minConns",
         COUNT,
         default="1",
         meaning="Connections kept open, at least.",
+        reason="connections are opened when they are needed",
     )
-    max_conn_lifetime: float = used(
+    max_conn_lifetime: float = ignored(
         "DATABASE_MAX_CONN_LIFETIME",
         "maxConnLifetime",
         DURATION,
         default="15m",
         meaning="Age at which a connection is replaced; 0 means never.",
+        reason="a connection is replaced when it was idle or failed, not by its age",
     )
     max_conn_idle_time: float = used(
         "DATABASE_MAX_CONN_IDLE_TIME",
@@ -196,7 +198,7 @@ class DatabaseSettings:
         "logger.level",
         LEVEL,
         default="warn",
-        meaning="Least important level that the database part logs.",
+        meaning="Level for the database part; SERVER_LOGGER_LEVEL counts unless this is given.",
     )
     logger_format: str = ignored(
         "DATABASE_LOGGER_FORMAT",

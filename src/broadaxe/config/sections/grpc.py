@@ -57,12 +57,13 @@ class GrpcSettings:
         default="4194304",
         meaning="Largest message in bytes, both ways.",
     )
-    worker_max_lock_acquisition_time: float = used(
+    worker_max_lock_acquisition_time: float = ignored(
         "SERVER_GRPC_WORKER_MAX_LOCK_ACQUISITION_TIME",
         "runtime.grpcWorkerMaxLockAcquisitionTime",
         POSITIVE_DURATION,
         default="250ms",
-        meaning="How long a task waits for a worker's busy stream before another worker is sought.",
+        meaning="How long a task waits for a worker's busy stream in Hatchet.",
+        reason="a task is handed to a stream without waiting for it",
     )
     static_stream_window_size: int = used(
         "SERVER_GRPC_STATIC_STREAM_WINDOW_SIZE",

@@ -1,6 +1,6 @@
 """The message queue: PostgreSQL; the rest is accepted and left aside."""
 
-from broadaxe.config.declare import ignored, section, used
+from broadaxe.config.declare import ignored, section
 from broadaxe.config.kinds import BOOL, COUNT, PUBSUB_KIND, QUEUE_KIND, TEXT
 
 
@@ -11,13 +11,14 @@ class MessageQueueSettings:
     Settings for RabbitMQ and NATS are accepted with one warning, and PostgreSQL is used.
     """
 
-    kind: str = used(
+    kind: str = ignored(
         "SERVER_MSGQUEUE_KIND",
         "msgQueue.kind",
         QUEUE_KIND,
         default="postgres",
         meaning="`postgres`; `rabbitmq` is accepted and `postgres` used.",
         aliases=("SERVER_TASKQUEUE_KIND",),
+        reason="PostgreSQL is the message queue",
     )
     rabbitmq_url: str = ignored(
         "SERVER_MSGQUEUE_RABBITMQ_URL",
@@ -85,12 +86,13 @@ class MessageQueueSettings:
         meaning="Messages fetched ahead.",
         reason="PostgreSQL is the message queue",
     )
-    pubsub_kind: str = used(
+    pubsub_kind: str = ignored(
         "SERVER_MSGQUEUE_PUBSUB_KIND",
         "msgQueue.pubSub.kind",
         PUBSUB_KIND,
         default="",
         meaning="`postgres`; `rabbitmq` and `nats` are accepted and `postgres` used.",
+        reason="PostgreSQL is the message queue",
     )
     pubsub_rabbitmq_url: str = ignored(
         "SERVER_MSGQUEUE_PUBSUB_RABBITMQ_URL",

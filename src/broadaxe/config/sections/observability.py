@@ -28,7 +28,7 @@ class LoggerSettings:
         "additionalLoggers.queue.level",
         LEVEL,
         default="warn",
-        meaning="Level for the scheduler.",
+        meaning="Level for the scheduler; SERVER_LOGGER_LEVEL counts unless this is given.",
     )
     queue_format: str = ignored(
         "SERVER_ADDITIONAL_LOGGERS_QUEUE_FORMAT",

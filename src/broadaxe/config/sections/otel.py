@@ -81,7 +81,7 @@ class OtelSettings:
         "OTEL_BSP_SCHEDULE_DELAY",
         None,
         POSITIVE,
-        default="5000",
+        default="500",
         meaning="Longest wait of a span before its batch is sent, in milliseconds.",
         lenient=True,
     )
@@ -97,7 +97,7 @@ class OtelSettings:
         "OTEL_BSP_MAX_QUEUE_SIZE",
         None,
         POSITIVE,
-        default="2048",
+        default="32768",
         meaning="Spans kept waiting for export; more are dropped and counted.",
         lenient=True,
     )
@@ -105,7 +105,7 @@ class OtelSettings:
         "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
         None,
         POSITIVE,
-        default="512",
+        default="2048",
         meaning="Spans in one export request.",
         lenient=True,
     )

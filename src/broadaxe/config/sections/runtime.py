@@ -73,15 +73,13 @@ class RuntimeSettings:
         default="0.0.0.0",
         meaning="Address the health port listens on (127.0.0.1 under `broadaxe dev`).",
     )
-    services: tuple[str, ...] = used(
+    services: tuple[str, ...] = ignored(
         "SERVER_SERVICES",
         "servicesString",
         SERVICES,
         default="all",
-        meaning=(
-            "Which parts of the engine this process runs: `all`, or some of `grpc-api`, `scheduler`, "
-            "`controllers`, `health`."
-        ),
+        meaning="Which parts of Hatchet a process runs.",
+        reason="the command chooses: `server`, `engine` or `api`",
     )
     paused_controllers: tuple[str, ...] = later(
         "SERVER_PAUSED_CONTROLLERS",

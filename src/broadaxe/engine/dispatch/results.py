@@ -131,7 +131,7 @@ class RunResults:
 
     def subscribe(self, tenant_id: TenantId) -> Subscription:
         """A new wait."""
-        subscription = Subscription(self, tenant_id, self._options.watch_buffer)
+        subscription = Subscription(self, tenant_id, self._options.results_buffer)
         self._all.add(subscription)
         return subscription
 

@@ -65,8 +65,7 @@ class Operations:
         limit = self._options.cancel_limit
         wanted = await self._wanted(tenant_id, ids, where, limit, final=False)
         lives = [live for live in (self._memory.task(tenant_id, one) for one in wanted) if live is not None]
-        if len(lives) == 1 and sampled(lives[0].facts):
-            origin.parent = run_context(lives[0].facts)
+        origin.touched += [run_context(live.facts) for live in lives if sampled(live.facts)]
         futures = [
             self._writes.submit(live, CancelRequested(reason="Cancelled by request")) for live in lives
         ]
@@ -89,8 +88,7 @@ class Operations:
                 live = await self._revive(stored)
                 if live is not None:
                     lives.append(live)
-        if len(lives) == 1 and sampled(lives[0].facts):
-            origin.parent = run_context(lives[0].facts)
+        origin.touched += [run_context(live.facts) for live in lives if sampled(live.facts)]
         futures = [self._writes.submit(live, Replayed()) for live in lives]
         if futures:
             await asyncio.wait(futures)

@@ -28,7 +28,7 @@ _CUT_WAIT = 1.0
 
 
 class LeanServer:
-    """Serves methods, and gRPC's health service, through a pipeline.
+    """Serves methods, and gRPC's health service when wanted, through a pipeline.
 
     `start` once, `stop` once, in the same event loop.
     """
@@ -37,8 +37,10 @@ class LeanServer:
         self, methods: Iterable[Method], pipeline: Pipeline, clock: Clock, settings: LeanSettings
     ) -> None:
         served = tuple(methods)
-        health = HealthServicer(method.service for method in served)
-        self._methods = [*served, *health.methods()]
+        if settings.health:
+            health = HealthServicer(method.service for method in served)
+            served = (*served, *health.methods())
+        self._methods = [*served]
         if settings.reflection:
             self._methods += reflection_methods(sorted({method.service for method in self._methods}))
         self._pipeline = pipeline

@@ -36,6 +36,8 @@ class LeanSettings:
     5 to 10 s, calls open or not."""
     reuse_port: bool = True
     """Let a second process listen on the same port, for a change without a gap."""
+    health: bool = False
+    """Answer gRPC's own health service, without authentication."""
     reflection: bool = False
     """Answer gRPC server reflection, without authentication."""
     stream_patience: float = 1.0

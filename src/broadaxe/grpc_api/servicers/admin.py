@@ -93,13 +93,17 @@ class AdminServicer:
     async def cancel(self, request: pb.CancelTasksRequest, call: Call) -> pb.CancelTasksResponse:
         """Cancel by ids or by filter."""
         ids, where = _selection(request)
-        affected = await self._engine.cancel(call.tenant_id, ids, where, Origin(caller=call.caller))
+        origin = Origin(caller=call.caller)
+        affected = await self._engine.cancel(call.tenant_id, ids, where, origin)
+        call.link(origin.touched)
         return pb.CancelTasksResponse(cancelled_tasks=[str(one) for one in affected])
 
     async def replay(self, request: pb.ReplayTasksRequest, call: Call) -> pb.ReplayTasksResponse:
         """Run final tasks again, by ids or by filter."""
         ids, where = _selection(request)
-        affected = await self._engine.replay(call.tenant_id, ids, where, Origin(caller=call.caller))
+        origin = Origin(caller=call.caller)
+        affected = await self._engine.replay(call.tenant_id, ids, where, origin)
+        call.link(origin.touched)
         return pb.ReplayTasksResponse(replayed_tasks=[str(one) for one in affected])
 
 

@@ -87,6 +87,7 @@ async def _change(
     for start in range(0, len(wanted), CHUNK):
         changed += await change(call.tenant_id, wanted[start : start + CHUNK], origin)
     call.span.set(T.ATTR_BATCH_SIZE, len(changed))
+    call.span.link(origin.touched)
     return changed
 
 
