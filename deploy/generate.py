@@ -1,8 +1,8 @@
 """Write the files of `deploy/` that follow from others, or with `--check` fail when one is stale.
 
 The charts `hatchet-stack` and `hatchet-ha` are written from `helm/source` (charts.py says how they differ):
-helm takes a folder as it is, and reads no file outside of it. So each also carries copies of dashboards and alert
-rules, a list of the settings that are secrets, and the tree of its own values.
+helm takes a folder as it is, and reads no file outside of it. So each also carries copies of dashboards and
+alert rules, a list of the settings that are secrets, and the tree of its own values.
 """
 
 import json

@@ -113,6 +113,7 @@ def test_every_metric_worth_a_look_is_on_a_dashboard() -> None:
         "hatchet.tasks.rate_limited": "rate limits are still to come",
         "hatchet.queue.invocations": "the count of hatchet.scheduling.latency",
         "hatchet.sweep.found": "not recorded yet",
+        "hatchet.telemetry.doctor": "never sent by a server",
         **{m.name: "of one tenant" for m in METRICS if m.name.startswith("hatchet.tenant.")},
         **{
             m.name: "of one tenant"
