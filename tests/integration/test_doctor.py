@@ -12,7 +12,8 @@ import pytest
 
 from broadaxe.app.admin import create_keys
 from broadaxe.app.doctor.examination import examine
-from broadaxe.app.doctor.findings import Finding, Level, exit_code
+from broadaxe.app.doctor.findings import Area, Finding, Level, exit_code
+from broadaxe.cli.doctor import AREAS
 from broadaxe.clock import SystemClock
 from broadaxe.config.loader import load_settings
 from broadaxe.testkit.certificates import Authority
@@ -263,6 +264,20 @@ async def test_command_ends_with_2_for_a_wrong_setting(
     code, text = await doctor({**settings(keys, NOWHERE), variable: value}, "--json")
     assert code == 2
     assert [one["name"] for one in json.loads(text)["findings"] if one["level"] == "setting"] == [variable]
+
+
+async def test_command_looks_at_what_it_is_told_to(keys: dict[str, str]) -> None:
+    code, text = await doctor(settings({}, NOWHERE), "--only", "ports", "--json")
+    assert code == 0
+    assert {one["area"] for one in json.loads(text)["findings"]} == {"ports"}
+    assert set(AREAS) == {area.value for area in Area}
+
+
+async def test_command_names_an_area_that_does_not_exist() -> None:
+    async with await ChildProcess.broadaxe("doctor", "--only", "ears") as process:
+        assert await process.wait(40) == 2
+        assert "--only" in process.output("err")
+        assert "ears" in process.output("err")
 
 
 async def test_command_ends_with_2_for_keys_that_are_missing() -> None:

@@ -11,10 +11,17 @@ from broadaxe.cli.output import as_json, console
 if TYPE_CHECKING:
     from broadaxe.app.doctor.findings import Finding
 
+AREAS = ("settings", "database", "ports", "certificates", "collector")
+"""What `--only` takes; the enum itself is loaded only when the command runs."""
+
 
 def doctor(
     config: ConfigDir = None,
     json_output: Json = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Look at this alone: {', '.join(AREAS)}; may be repeated.", show_default=False),
+    ] = None,
     within: Annotated[
         float, typer.Option("--timeout", min=0.1, max=300, help="Seconds to wait for the collector.")
     ] = 5.0,
@@ -24,8 +31,12 @@ def doctor(
     Exit code 0: healthy (warnings included); 1: something does not work; 2: a setting is wrong. It changes
     nothing and may run beside a server.
     """
+    if unknown := set(only or ()) - set(AREAS):
+        raise typer.BadParameter(
+            f"{', '.join(sorted(unknown))} is none of {', '.join(AREAS)}", param_hint="--only"
+        )
     from broadaxe.app.doctor.examination import examine, refused
-    from broadaxe.app.doctor.findings import exit_code
+    from broadaxe.app.doctor.findings import Area, exit_code
     from broadaxe.config.errors import SettingsError
 
     try:
@@ -33,7 +44,7 @@ def doctor(
     except SettingsError as error:
         findings = refused(error)
     else:
-        findings = asyncio.run(examine(loaded, within))
+        findings = asyncio.run(examine(loaded, within, [Area(name) for name in only or AREAS]))
     code = exit_code(findings)
     if json_output:
         as_json({"healthy": code == 0, "findings": [_fields(finding) for finding in findings]})

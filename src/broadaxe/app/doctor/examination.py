@@ -1,9 +1,9 @@
 """The whole examination, from the settings to the collector."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from broadaxe.app.doctor import certificates, collector, database, ports
-from broadaxe.app.doctor.findings import Finding, Level
+from broadaxe.app.doctor.findings import Area, Finding, Level
 from broadaxe.app.telemetry import telemetry_options
 from broadaxe.auth.keys import load_keysets
 from broadaxe.clock import SystemClock, SystemIds
@@ -18,19 +18,28 @@ def refused(error: SettingsError) -> list[Finding]:
     return [Finding("settings", one.name, Level.SETTING, str(one)) for one in error.problems]
 
 
-async def examine(loaded: Loaded, within: float) -> list[Finding]:
-    """Everything that can be looked at; `within` bounds each answer of the collector, in seconds."""
+async def examine(loaded: Loaded, within: float, areas: Collection[Area] = tuple(Area)) -> list[Finding]:
+    """Looks at these areas; `within` bounds each answer of the collector, in seconds."""
     settings, clock, ids = loaded.settings, SystemClock(), SystemIds()
-    findings = _settings(loaded)
-    findings += await database.examine(settings, clock, ids)
-    findings += await ports.examine(settings)
-    findings += certificates.of_grpc(settings, clock.now())
+    findings: list[Finding] = []
+    if Area.SETTINGS in areas:
+        findings += _settings(loaded)
+    if Area.DATABASE in areas:
+        findings += await database.examine(settings, clock, ids)
+    if Area.PORTS in areas:
+        findings += await ports.examine(settings)
+    if Area.CERTIFICATES in areas:
+        findings += certificates.of_grpc(settings, clock.now())
     try:
         options = telemetry_options(settings, "doctor")
-    except SettingsError:
-        return findings  # said among the settings
-    findings += certificates.of_export(options, clock.now())
-    return findings + await collector.examine(options, clock, ids, within)
+    except SettingsError as error:
+        # Said among the settings, when these are looked at.
+        return findings if Area.SETTINGS in areas else findings + refused(error)
+    if Area.CERTIFICATES in areas:
+        findings += certificates.of_export(options, clock.now())
+    if Area.COLLECTOR in areas:
+        findings += await collector.examine(options, clock, ids, within)
+    return findings
 
 
 def _settings(loaded: Loaded) -> list[Finding]:

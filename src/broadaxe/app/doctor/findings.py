@@ -16,12 +16,22 @@ class Level(enum.Enum):
     """A setting that a server would refuse to start with."""
 
 
+class Area(enum.Enum):
+    """What can be looked at."""
+
+    SETTINGS = "settings"
+    DATABASE = "database"
+    PORTS = "ports"
+    CERTIFICATES = "certificates"
+    COLLECTOR = "collector"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One sentence about one thing."""
 
     area: str
-    """settings, database, clock, ports, certificates, collector."""
+    """An `Area`, or clock, which is looked at with the database."""
     name: str
     """The thing, for programs."""
     level: Level
