@@ -222,6 +222,8 @@ _OF_SPAN_LEASE_ACQUIRE = frozenset((
     ATTR_FLUSH_KIND, ATTR_ROWS_CHANGED, ATTR_ROWS_READ, ATTR_EPOCH, ATTR_PARTITION,
 ))
 SPAN_LEASE_ACQUIRE: Final = SpanName("hatchet.run/lease-acquire", SpanKind.INTERNAL, _OF_SPAN_LEASE_ACQUIRE)
+_OF_SPAN_DOCTOR = frozenset((ATTR_TENANT_ID, ATTR_ERROR_TYPE, ATTR_REPLAYED, ATTR_ROLE,))
+SPAN_DOCTOR: Final = SpanName("hatchet.run/doctor", SpanKind.INTERNAL, _OF_SPAN_DOCTOR)
 _OF_SPAN_CONNECT = frozenset((
     ATTR_TENANT_ID, ATTR_ERROR_TYPE, ATTR_REPLAYED, ATTR_DB_SYSTEM_NAME, ATTR_DB_NAMESPACE,
     ATTR_DB_OPERATION_NAME, ATTR_DB_COLLECTION_NAME, ATTR_DB_QUERY_SUMMARY, ATTR_DB_QUERY_TEXT,
@@ -564,6 +566,11 @@ METRIC_SPANS_PENDING: Final = Metric(
 METRIC_SPAN_QUEUE_BYTES: Final = Metric(
     "hatchet.telemetry.queue.bytes", MetricKind.OBSERVED_GAUGE, "By", "Bytes in the export queue.",
     prometheus="hatchet_telemetry_queue_bytes", series=256,
+)
+METRIC_DOCTOR: Final = Metric(
+    "hatchet.telemetry.doctor", MetricKind.OBSERVED_GAUGE, "1",
+    "1: sent once by `broadaxe doctor` to try the way to the collector; never by a server.",
+    prometheus="hatchet_telemetry_doctor", series=256,
 )
 METRIC_METRIC_SERIES: Final = Metric(
     "hatchet.telemetry.series", MetricKind.OBSERVED_GAUGE, "{series}", "Live label sets of all instruments.",
