@@ -66,6 +66,15 @@ class Tally:
         """A first attempt reached its worker's stream, so long after its trigger."""
         self._values.append((T.METRIC_TRIGGER_TO_SEND, seconds, ()))
 
+    def fired(self, kind: str, lateness: float) -> None:
+        """A due time started a run, so many seconds late."""
+        self._counts[(T.METRIC_SCHEDULES_FIRED, ((T.LABEL_KIND, kind),))] += 1
+        self._values.append((T.METRIC_SCHEDULES_LATENESS, max(0.0, lateness), ()))
+
+    def skipped(self, reason: str) -> None:
+        """A due time, or a stretch of them, got no run."""
+        self._counts[(T.METRIC_SCHEDULES_SKIPPED, ((T.LABEL_REASON, reason),))] += 1
+
     def turn(self, seconds: float) -> None:
         """The scheduler had a turn."""
         self._counts[(T.METRIC_QUEUE_INVOCATIONS, ())] += 1

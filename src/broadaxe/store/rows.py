@@ -20,6 +20,7 @@ from broadaxe.store.ledger import (
     WorkerRow,
     WorkflowVersion,
 )
+from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.store.session import Record
 from broadaxe.telemetry.context import TraceContext
 
@@ -45,6 +46,26 @@ def task_row(task: NewTask) -> tuple[object, ...]:
         s.internal_retries, s.worker_id, s.assigned_at, s.started_at, s.finished_at, s.retry_at,
         s.timeout_at, s.slot_released, s.output, s.error,
     )  # fmt: skip
+
+
+FireRow = tuple[UUID, UUID, datetime, datetime, UUID | None, int | None]
+
+
+def fire_row(task: NewTask) -> FireRow:
+    """The claim of a new task's due time."""
+    fire = task.fire
+    assert fire is not None
+    return (task.facts.tenant_id, fire.source_id, fire.due_at, fire.due_at, task.facts.run_id, None)
+
+
+def skip_row(skip: SkipRecord) -> FireRow:
+    """The note of due times that get no run."""
+    return (skip.tenant_id, skip.source_id, skip.first, skip.last, None, int(skip.reason))
+
+
+def scheduled_row(row: FireRow) -> tuple[object, ...]:
+    """The same about a planned run, which has one due time."""
+    return (*row[:3], *row[4:])
 
 
 def write_row(write: TaskWrite) -> tuple[object, ...]:

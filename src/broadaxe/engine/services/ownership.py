@@ -142,6 +142,8 @@ class Ownership:
         self._catalog.forget_names()
         for row in await self._ledger.load_workers(self._clock.now() - _WORKERS_SINCE):
             self._memory.add_worker(Worker(row, now))
+        # Before the tasks: those of a paused workflow do not enter their queues.
+        self._memory.pauses.load(await self._ledger.schedules.load_pauses())
         homeless: list[LiveTask] = []
         count = 0
         async for page in self._ledger.load_live_tasks():
