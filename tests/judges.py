@@ -45,6 +45,7 @@ JUDGES = {
         Judge("h2spec", "github.com/summerwind/h2spec/cmd/h2spec", "v2.2.1+incompatible"),
         Judge("grpc-interop-client", "google.golang.org/grpc/interop/client", "v1.84.0"),
         Judge("grpc-go-server", "bench/grpc_go", "v1.84.0"),
+        Judge("celgo", "tests/expr/cel_go", "v0.32.0"),
     )
 }
 

@@ -476,7 +476,7 @@ async def test_keepalive_closes_a_connection_that_does_not_answer() -> None:
     closed = asyncio.get_running_loop().create_future()
     side.pipe.on_close = lambda _: (side.connection.connection_lost(None), closed.set_result(None))
     await side.feed(START)
-    await asyncio.wait_for(closed, 5)
+    await asyncio.wait_for(closed, 30)
     assert frame(6, 0, 0, b"keepaliv") in side.take()
     await side.hang_up()
 
@@ -485,7 +485,7 @@ async def test_keepalive_closes_a_connection_that_never_begins() -> None:
     side = Side(LeanSettings(keepalive_timeout=0.05))
     closed = asyncio.get_running_loop().create_future()
     side.pipe.on_close = lambda _: (side.connection.connection_lost(None), closed.set_result(None))
-    await asyncio.wait_for(closed, 5)
+    await asyncio.wait_for(closed, 30)
 
 
 async def test_stop_resets_the_stream_whose_client_still_sends_before_it_closes() -> None:

@@ -16,6 +16,7 @@ from broadaxe.config.sections.auth import (
 )
 from broadaxe.config.sections.database import DatabaseSettings, SeedSettings
 from broadaxe.config.sections.engine import EngineSettings, SchedulerSettings
+from broadaxe.config.sections.expressions import ExpressionSettings
 from broadaxe.config.sections.grpc import GrpcSettings, InternalClientSettings, TlsSettings
 from broadaxe.config.sections.limits import LimitSettings
 from broadaxe.config.sections.mail import EmailSettings, SlackSettings
@@ -30,6 +31,7 @@ from broadaxe.config.sections.observability import (
 from broadaxe.config.sections.otel import OtelSettings
 from broadaxe.config.sections.reporting import AlertingSettings, AnalyticsSettings, PylonSettings
 from broadaxe.config.sections.runtime import RuntimeSettings, SecurityCheckSettings
+from broadaxe.config.sections.schedules import ScheduleSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Settings:
     tls: TlsSettings
     internal_client: InternalClientSettings
     engine: EngineSettings
+    expressions: ExpressionSettings
+    schedules: ScheduleSettings
     database: DatabaseSettings
     seed: SeedSettings
     encryption: EncryptionSettings
