@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: demo test check unit soak bench docs protos judges wheel clean
+.PHONY: demo test check unit soak bench docs site protos judges wheel clean
 
 $(VENV)/.demo: pyproject.toml
 	@bash scripts/venv.sh "$(PYTHON)" "$(VENV)"
@@ -43,6 +43,9 @@ bench: $(VENV)/.dev  ## the table of figures; a few minutes
 
 docs: $(VENV)/.dev  ## write every generated page and module anew
 	$(BIN)/python scripts/generate.py
+
+site: $(VENV)/.dev  ## the documentation as a site in build/site; nothing is fetched
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 protos: docs
 
