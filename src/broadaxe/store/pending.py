@@ -9,6 +9,7 @@ from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError, ResourceExhausted, Unavailable
 from broadaxe.store.ledger import LogLine, NewTask, TaskWrite
+from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.telemetry.context import TraceContext
 
 ROW_OVERHEAD = 400
@@ -29,6 +30,7 @@ class Pending:
     tasks: Sequence[NewTask] = ()
     write: TaskWrite | None = None
     lines: Sequence[LogLine] = ()
+    skips: Sequence[SkipRecord] = ()
     count: int = 1
     parents: Sequence[tuple[TraceContext, UUID]] = ()
     """Context and task id of each member whose trace is recorded."""
