@@ -18,7 +18,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/.demo
 
-demo: $(VENV)/.demo  ## an engine, a worker, three workflows and their traces; ARGS=--once ends after the job
+demo: $(VENV)/.demo  ## an engine, a worker, three workflows and their traces; ARGS=--once ends after the job, --apart runs two servers
 	@$(BIN)/python examples/demo/run.py $(ARGS)
 
 test: check  ## everything
