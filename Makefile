@@ -51,6 +51,7 @@ protos: docs
 
 judges: $(VENV)/.dev  ## helm, promtool and the OpenTelemetry Collector, built with Go into a cache outside the tree; some minutes, once
 	$(BIN)/python -m tests.judges
+	$(BIN)/python -m tests.postgres_versions
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel
