@@ -28,6 +28,7 @@ from broadaxe.grpc_api.servicers.v1_dispatcher import V1DispatcherServicer
 from broadaxe.grpc_api.servicers.workflows import WorkflowServicer
 from broadaxe.grpc_api.transport import BindFailed, Transport
 from broadaxe.grpc_api.transport_grpcio import GrpcioServer, GrpcioSettings
+from broadaxe.store.health import DatabaseHealth
 from broadaxe.store.ledger import Message
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.health import Health, HttpListener
@@ -59,6 +60,8 @@ class EnginePart:
             shared.telemetry.metrics,
             self._options(),
             (self._maintain,),
+            # Two statements a minute, only where somebody looks at what they say.
+            (DatabaseHealth(shared.database).read,) if shared.telemetry.metrics.enabled else (),
         )
         self.core.sweep.on_token_revoked.append(self._forget_token)
         observer = TelemetryObserver(shared.telemetry.tracer, shared.telemetry.metrics)

@@ -95,6 +95,8 @@ class EngineOptions:
     sweep_every: float = 1.0
     heartbeat_flush: float = HEARTBEAT_FLUSH
     maintenance_every: float = 3_600.0
+    watch_every: float = 60.0
+    """How often what only metrics tell is read from the database."""
     propagate: bool = True
     """Whether workers are given the attempt's `traceparent`."""
     replay_enabled: bool = True

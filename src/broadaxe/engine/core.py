@@ -65,7 +65,9 @@ class EngineCore:
         meter: Meter,
         options: EngineOptions,
         chores: tuple[Chore, ...] = (),
+        readings: tuple[Chore, ...] = (),
     ) -> None:
+        """`chores` are done every hour or so, `readings` every minute, both by the owner alone."""
         context = EngineContext(ledger, clock, ids, tracer, meter, options)
         self._clock = clock
         self._drain_wait = options.drain_wait
@@ -153,6 +155,7 @@ class EngineCore:
         self.timers_service = TimersService(clock, self.timers)
         self.heartbeats = Heartbeats(context, self._gate, self.memory, self.timers)
         self.maintenance = Maintenance(self._gate, self.timers, options.maintenance_every, chores)
+        self.readings = Maintenance(self._gate, self.timers, options.watch_every, readings)
         self.sweep = Sweep(
             context,
             self._gate,
@@ -177,6 +180,7 @@ class EngineCore:
         self.ownership.start()
         self.heartbeats.start()
         self.maintenance.start()
+        self.readings.start()
         self.sweep.start()
 
     async def until_ready(self) -> None:
@@ -211,6 +215,7 @@ class EngineCore:
 
     async def _finish(self) -> None:
         await self.maintenance.stop()
+        await self.readings.stop()
         await self.sweep.stop()
         await self.heartbeats.stop()
         await self._schedules.stop()

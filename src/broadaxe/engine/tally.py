@@ -54,6 +54,10 @@ class Tally:
         """No slot in time."""
         self._counts[(T.METRIC_TASKS_SCHEDULING_TIMED_OUT, ())] += 1
 
+    def found(self, count: int) -> None:
+        """The sweep came upon messages that nobody had told it of."""
+        self._counts[(T.METRIC_SWEEP_FOUND, ())] += count
+
     def stale(self) -> None:
         """A report came for an attempt that is not live."""
         self._counts[(T.METRIC_RESULTS_STALE, ())] += 1

@@ -105,6 +105,8 @@ class EndedAttempt:
 
     facts: TaskFacts
     record: AttemptRecord
+    first_run: bool
+    """Whether nobody had run the task again before this attempt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ def task_of(record: Record) -> StoredTask:
 def ended_attempt_of(record: Record) -> EndedAttempt:
     """A row of `task_columns` and of an attempt behind them."""
     values = tuple(record)
-    number, outcome, queued_at, assigned_at, started_at, ended_at, worker_id, error = values[-8:]
+    number, outcome, queued_at, assigned_at, started_at, ended_at, worker_id, error, first_run = values[-9:]
     ended = AttemptRecord(
         attempt=number,
         outcome=AttemptOutcome(outcome),
@@ -127,7 +127,7 @@ def ended_attempt_of(record: Record) -> EndedAttempt:
         output=None,
         error=error,
     )
-    return EndedAttempt(TaskFacts(*values[:_FACT_COLUMNS]), ended)
+    return EndedAttempt(TaskFacts(*values[:_FACT_COLUMNS]), ended, first_run)
 
 
 def definition_bytes(definition: WorkflowDefinition) -> bytes:

@@ -13,7 +13,7 @@ from broadaxe.domain.errors import Unavailable
 from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId, WorkflowId
 from broadaxe.domain.metadata import matches
 from broadaxe.domain.registration import checksum
-from broadaxe.domain.task import AttemptRecord, Note, TaskFilter, TaskState
+from broadaxe.domain.task import AttemptOutcome, AttemptRecord, Note, TaskFilter, TaskState
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
 from broadaxe.store.ledger import (
     ChildClaim,
@@ -416,7 +416,15 @@ class MemoryLedger:
         """What ended since then while its task went on."""
         await asyncio.sleep(0)
         yield [
-            EndedAttempt(self.tables.tasks[task_id].facts, record)
+            EndedAttempt(
+                self.tables.tasks[task_id].facts,
+                record,
+                all(
+                    earlier.outcome < AttemptOutcome.REPLAYED_COMPLETED
+                    for earlier in records
+                    if earlier.attempt < record.attempt
+                ),
+            )
             for task_id, records in self.tables.attempts.items()
             for record in records
             if record.ended_at >= at
