@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from broadaxe.domain.task import TaskState
+from broadaxe.testkit.schedule_invariants import schedule_problems
 
 _KEEP = """
 CREATE TABLE kept_state (
@@ -103,7 +104,7 @@ async def keep_states(dsn: str) -> None:
 
 
 async def verify(dsn: str, history: History, *, settled: bool = True) -> Verdict:
-    """Raise `InvariantBroken` unless I1, I2, I3, I4 and I8 hold. Needs `keep_states` from the beginning.
+    """Raise `InvariantBroken` unless I1, I2, I3, I4, I6 and I8 hold. Needs `keep_states` from the beginning.
 
     `settled`: everything has ended, so every acknowledged run must be final.
     """
@@ -113,6 +114,7 @@ async def verify(dsn: str, history: History, *, settled: bool = True) -> Verdict
             rows = {row.task_id: row for row in await _rows(connection)}
             states = await _states(connection)
             slots = await _slots(connection)
+            schedules = await schedule_problems(connection)
             epochs = await connection.fetchval("SELECT coalesce(max(epoch), 0) FROM lease")
     finally:
         await connection.close()
@@ -127,6 +129,7 @@ async def verify(dsn: str, history: History, *, settled: bool = True) -> Verdict
         *_results(rows, history),
         *_slots_kept(states, slots),
         *_cancels(rows, by_task, history),
+        *schedules,
     ]
     if problems:
         more = f"\n... and {len(problems) - 30} more" if len(problems) > 30 else ""
