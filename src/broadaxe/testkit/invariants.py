@@ -13,6 +13,7 @@ import asyncpg
 
 from broadaxe.domain.task import TaskState
 from broadaxe.testkit.fifo import broken_order
+from broadaxe.testkit.schedule_invariants import schedule_problems
 
 _KEEP = """
 CREATE TABLE kept_state (
@@ -104,7 +105,7 @@ async def keep_states(dsn: str) -> None:
 
 
 async def verify(dsn: str, history: History, *, settled: bool = True) -> Verdict:
-    """Raise `InvariantBroken` unless I1, I2, I3, I4, I8 and I12 hold. Needs `keep_states` from the beginning.
+    """Raise `InvariantBroken` unless I1 to I4, I6, I8 and I12 hold. Needs `keep_states` from the beginning.
 
     `settled`: everything has ended, so every acknowledged run must be final.
     """
@@ -114,6 +115,7 @@ async def verify(dsn: str, history: History, *, settled: bool = True) -> Verdict
             rows = {row.task_id: row for row in await _rows(connection)}
             states = await _states(connection)
             slots = await _slots(connection)
+            schedules = await schedule_problems(connection)
             lanes = await _lanes(connection)
             epochs = await connection.fetchval("SELECT coalesce(max(epoch), 0) FROM lease")
     finally:
@@ -129,6 +131,7 @@ async def verify(dsn: str, history: History, *, settled: bool = True) -> Verdict
         *_results(rows, history),
         *_slots_kept(states, slots),
         *_cancels(rows, by_task, history),
+        *schedules,
         *broken_order(
             lanes,
             {
