@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+SOAK_MINUTES ?= 30
 
 .PHONY: demo test check unit soak bench docs site protos judges wheel clean
 
@@ -35,8 +36,9 @@ check: $(VENV)/.dev  ## the gates: format, lint, types, room borders, generated 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -q tests/unit $(ARGS)
 
-soak: $(VENV)/.dev  ## the fault tests at their full dose: 2,000 tasks under 20 kill -9, and more; some minutes
+soak: $(VENV)/.dev  ## the fault tests at their full dose: 2,000 tasks under 20 kill -9, and more; then 30 minutes of 200 connections
 	BROADAXE_SOAK=1 $(BIN)/python -m pytest -s tests/faults $(ARGS)
+	$(BIN)/python -m bench.soak --minutes $(SOAK_MINUTES)
 
 bench: $(VENV)/.dev  ## the table of figures; a few minutes
 	$(BIN)/python -m bench.run $(ARGS)

@@ -31,6 +31,7 @@ from broadaxe.store.reads import (
     WorkflowRow,
 )
 from broadaxe.store.rows import id_floor, id_time, version_of, worker_of
+from broadaxe.store.schedule_reads import PostgresScheduleReads
 from broadaxe.store.session import Record, Session
 from broadaxe.store.statements import statement
 
@@ -44,10 +45,11 @@ _SLACK = timedelta(hours=1)
 """How far the clocks that made a parent's and a child's id may lie apart."""
 
 
-class PostgresReads:
+class PostgresReads(PostgresScheduleReads):
     """See `broadaxe.store.reads.Reads` for what each query answers."""
 
     def __init__(self, database: Database) -> None:
+        super().__init__(database)
         self._db = database
 
     # -- tasks -----------------------------------------------------------------------------------------
@@ -213,4 +215,5 @@ def _workflow(tenant_id: TenantId, record: Record) -> WorkflowRow:
         created_at=record["found_at"],
         newest=version_of(tenant_id, record),
         versions=record["ordinal"],
+        paused=record["paused"],
     )

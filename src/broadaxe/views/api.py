@@ -10,6 +10,7 @@ from typing import Protocol
 from uuid import UUID
 
 from broadaxe.domain.ids import TenantId
+from broadaxe.domain.schedule import Pause
 from broadaxe.store.reads import LogCriteria as LogCriteria
 from broadaxe.views.model import (
     LogView,
@@ -27,6 +28,14 @@ from broadaxe.views.model import (
     WorkerState,
     WorkerView,
     WorkflowView,
+)
+from broadaxe.views.schedule_model import (
+    CronFilter,
+    CronOrder,
+    CronView,
+    ScheduledFilter,
+    ScheduledOrder,
+    ScheduledView,
 )
 
 
@@ -121,3 +130,28 @@ class Views(Protocol):
 
     def get_worker(self, tenant_id: TenantId, worker_id: UUID) -> Awaitable[WorkerView | None]: ...
     def get_tenant(self, tenant_id: TenantId) -> Awaitable[TenantView | None]: ...
+    def list_crons(
+        self,
+        tenant_id: TenantId,
+        where: CronFilter,
+        order: CronOrder,
+        newest_first: bool,
+        offset: int,
+        limit: int,
+    ) -> Awaitable[Page[CronView]]: ...
+    def get_cron(self, tenant_id: TenantId, cron_id: UUID) -> Awaitable[CronView | None]: ...
+    def list_scheduled(
+        self,
+        tenant_id: TenantId,
+        where: ScheduledFilter,
+        order: ScheduledOrder,
+        newest_first: bool,
+        offset: int,
+        limit: int,
+    ) -> Awaitable[Page[ScheduledView]]: ...
+    def get_scheduled(self, tenant_id: TenantId, scheduled_id: UUID) -> Awaitable[ScheduledView | None]: ...
+    def list_waiting(self, tenant_id: TenantId, where: ScheduledFilter, limit: int) -> Awaitable[list[UUID]]:
+        """Ids of planned runs that wait, the earliest first; statuses do not matter."""
+
+    def get_pause(self, tenant_id: TenantId, workflow_id: UUID) -> Awaitable[Pause | None]:
+        """How a workflow is paused, or was; None for an unknown one."""

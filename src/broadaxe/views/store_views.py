@@ -6,9 +6,10 @@ from broadaxe.views.catalogue import CatalogueViews
 from broadaxe.views.definitions import Definitions
 from broadaxe.views.fleet import INACTIVE_AFTER, FleetViews
 from broadaxe.views.runs import PAYLOAD_LIMIT, RunViews
+from broadaxe.views.schedules import ScheduleViews
 
 
-class StoreViews(RunViews, FleetViews, CatalogueViews):
+class StoreViews(RunViews, FleetViews, CatalogueViews, ScheduleViews):
     """Everything that can be read: implements `broadaxe.views.api.Views`."""
 
     def __init__(
@@ -23,3 +24,4 @@ class StoreViews(RunViews, FleetViews, CatalogueViews):
         RunViews.__init__(self, reads, definitions, payload_limit)
         FleetViews.__init__(self, reads, definitions, clock, inactive_after)
         CatalogueViews.__init__(self, reads, definitions)
+        ScheduleViews.__init__(self, reads)
