@@ -42,7 +42,8 @@ async def update_workflow(call: Call) -> Workflow:
 
 async def delete_workflow(call: Call) -> Answer:
     """Delete a workflow; its runs stay."""
-    await call.services.commands.schedules.delete_workflow(call.tenant_id, call.id("workflow"))
+    workflow_id = call.id("workflow")
+    await call.services.commands.schedules.delete_workflow(call.tenant_id, workflow_id)
     return Answer(b"", 204)
 
 
