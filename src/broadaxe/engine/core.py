@@ -9,8 +9,18 @@ from uuid import UUID
 from broadaxe.clock import Clock, Ids
 from broadaxe.domain.ids import TenantId, WorkerId
 from broadaxe.domain.task import TaskFilter
+from broadaxe.domain.user_event import UserEvent
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
-from broadaxe.engine.api import NewWorker, Origin, RunDetails, RunEvent, Trigger, WorkerEvent
+from broadaxe.engine.api import (
+    NewUserEvent,
+    NewWorker,
+    Origin,
+    Refusal,
+    RunDetails,
+    RunEvent,
+    Trigger,
+    WorkerEvent,
+)
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext, EngineOptions, Meter
 from broadaxe.engine.dispatch.desk import WorkerDesk
@@ -18,13 +28,17 @@ from broadaxe.engine.dispatch.dispatcher import Dispatcher
 from broadaxe.engine.dispatch.results import RunResults, Subscription
 from broadaxe.engine.dispatch.run_events import RunEvents
 from broadaxe.engine.dispatch.sessions import Session
+from broadaxe.engine.event_tracing import EventTraces
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.gauges import Gauges
 from broadaxe.engine.held import HeldCalls
 from broadaxe.engine.ingest.catalog import Catalog
+from broadaxe.engine.ingest.events import EventListener, Events
+from broadaxe.engine.ingest.keys import Keys
 from broadaxe.engine.ingest.operations import Operations
 from broadaxe.engine.ingest.registration import Registration
 from broadaxe.engine.ingest.reports import Reports
+from broadaxe.engine.ingest.subscriptions import Subscriptions
 from broadaxe.engine.ingest.trigger import Triggers
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
 from broadaxe.engine.scheduler.memory import Memory
@@ -60,6 +74,7 @@ class EngineCore:
         meter: Meter,
         options: EngineOptions,
         chores: tuple[Chore, ...] = (),
+        listeners: tuple[EventListener, ...] = (),
     ) -> None:
         context = EngineContext(ledger, clock, ids, tracer, meter, options)
         self._clock = clock
@@ -106,7 +121,12 @@ class EngineCore:
             self._liveness,
             self._background,
         )
-        self._registration = Registration(context, self._gate, self._catalog, self.evaluator.cel)
+        self._subscriptions = Subscriptions(context)
+        self._catalog.on_forget.append(self._subscriptions.forget)
+        self._registration = Registration(
+            context, self._gate, self._catalog, self.evaluator.cel, self._subscriptions
+        )
+        keys = Keys(context, self.evaluator)
         self._triggers = Triggers(
             context,
             self._gate,
@@ -116,6 +136,20 @@ class EngineCore:
             self._lifecycle,
             self._traces,
             self._tally,
+            keys,
+        )
+        event_traces = EventTraces(context)
+        self._user_events = Events(
+            context,
+            self._gate,
+            self._catalog,
+            self._subscriptions,
+            self.evaluator,
+            keys,
+            self._triggers,
+            event_traces,
+            self._tally,
+            listeners,
         )
         self._reports = Reports(context, self._gate, self._held, self.memory, writes, self._tally)
         self.ownership = Ownership(
@@ -126,6 +160,7 @@ class EngineCore:
             self._lifecycle,
             self._liveness,
             self._traces,
+            event_traces,
             self._background,
             self,
         )
@@ -140,6 +175,7 @@ class EngineCore:
             self._catalog,
             self._desk,
             self._operations,
+            self._subscriptions,
             self.ownership.confirmed_until,
             self._tally,
         )
@@ -265,6 +301,20 @@ class EngineCore:
     ) -> list[UUID]:
         """See `Engine.trigger_many`."""
         return await self._triggers.many(tenant_id, triggers, origin)
+
+    async def push_event(self, tenant_id: TenantId, event: NewUserEvent, origin: Origin) -> UserEvent:
+        """See `Engine.push_event`."""
+        return await self._user_events.push(tenant_id, event, origin)
+
+    async def push_events(
+        self, tenant_id: TenantId, events: Sequence[NewUserEvent], origin: Origin
+    ) -> list[UserEvent | Refusal]:
+        """See `Engine.push_events`."""
+        return await self._user_events.push_many(tenant_id, events, origin)
+
+    def events_changed(self, tenant_id: TenantId) -> None:
+        """See `Engine.events_changed`."""
+        self._subscriptions.forget(tenant_id)
 
     async def register_worker(self, tenant_id: TenantId, worker: NewWorker) -> WorkerId:
         """See `Engine.register_worker`."""

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from broadaxe.domain.metadata import EVENT_ID, read_text
 from broadaxe.domain.task import AttemptOutcome, AttemptRecord, TaskFacts, TaskState, TaskStatus
 from broadaxe.engine.api import ActionKind, RunFinished
 from broadaxe.engine.context import EngineContext
@@ -185,7 +186,7 @@ class RunTraces:
             (T.ATTR_WORKFLOW_NAME, definition.name),
             (T.ATTR_WORKFLOW_ID, str(facts.workflow_id)),
             (T.ATTR_WORKFLOW_VERSION_ID, str(facts.version_id)),
-            (T.ATTR_TRIGGER_KIND, "child" if facts.parent_task_id else "grpc"),
+            (T.ATTR_TRIGGER_KIND, _kind(facts)),
             (T.ATTR_PRIORITY, facts.priority),
             *extra,
         ]
@@ -292,6 +293,13 @@ class RunTraces:
                 (T.ATTR_ACTION_ID, plan.step.action),
             )
         return [*known, (T.ATTR_ATTEMPT, attempt)]
+
+
+def _kind(facts: TaskFacts) -> str:
+    """What started the run."""
+    if facts.parent_task_id is not None:
+        return "child"
+    return "event" if read_text(facts.metadata, EVENT_ID) is not None else "grpc"
 
 
 def _failure(error: bytes | None) -> tuple[str, str | None]:

@@ -37,8 +37,8 @@ from broadaxe.store.statements import statement
 CHILDREN_LIMIT = 10_000
 WORKERS_LIMIT = 10_000
 
-_FACT_COLUMNS = 17
-_STATUS_COLUMNS = 31
+_FACT_COLUMNS = 18
+_STATUS_COLUMNS = 32
 _LAST_ID = UUID(int=(1 << 128) - 1)
 _SLACK = timedelta(hours=1)
 """How far the clocks that made a parent's and a child's id may lie apart."""

@@ -104,7 +104,8 @@ class Planner:
         version = plan.version
         priority = trigger.priority or version.definition.default_priority or 1
         own = parse_traceparent(read_traceparent(trigger.metadata))
-        trace = self._trace(task_id, own or origin.caller, parent)
+        cause = trigger.cause
+        trace = self._trace(task_id, cause.place if cause is not None else own or origin.caller, parent)
         parent_run_id = trigger.parent_run_id or (parent.facts.run_id if parent is not None else None)
         return TaskFacts(
             tenant_id=tenant_id,
@@ -124,6 +125,7 @@ class Planner:
             child_key=trigger.child_key,
             desired_worker_id=trigger.desired_worker_id,
             desired_labels=encode_requests(trigger.desired_labels) if trigger.desired_labels else None,
+            triggers=cause.triggers if cause is not None else None,
         )
 
     def _trace(self, run_id: UUID, caller: TraceContext | None, parent: Parent | None) -> TraceContext:

@@ -7,17 +7,21 @@ from broadaxe.domain.workflow import WorkflowDefinition, WorkflowVersion
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
+from broadaxe.engine.ingest.subscriptions import Subscriptions
 from broadaxe.expr.compiled import Cel
 
 
 class Registration:
     """Checks a definition and stores it as a version."""
 
-    def __init__(self, context: EngineContext, gate: Gate, catalog: Catalog, cel: Cel) -> None:
+    def __init__(
+        self, context: EngineContext, gate: Gate, catalog: Catalog, cel: Cel, subscriptions: Subscriptions
+    ) -> None:
         self._ledger = context.ledger
         self._gate = gate
         self._catalog = catalog
         self._cel = cel
+        self._subscriptions = subscriptions
 
     async def put_workflow(self, tenant_id: TenantId, definition: WorkflowDefinition) -> WorkflowVersion:
         """Store a version, or find the equal one. InvalidArgument with everything that is wrong."""
@@ -27,4 +31,5 @@ class Registration:
         await self._gate.wait()
         version = await self._ledger.put_workflow(tenant_id, prepared.definition)
         self._catalog.learn(version)
+        self._subscriptions.forget(tenant_id)
         return version

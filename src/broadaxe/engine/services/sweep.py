@@ -20,6 +20,7 @@ from broadaxe.engine.dispatch.desk import WorkerDesk
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.operations import Operations
+from broadaxe.engine.ingest.subscriptions import Subscriptions
 from broadaxe.engine.scheduler.timers import Timer, Timers
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import SYSTEM
@@ -46,6 +47,7 @@ class Sweep:
         catalog: Catalog,
         desk: WorkerDesk,
         operations: Operations,
+        subscriptions: Subscriptions,
         confirmed_until: Callable[[], datetime | None],
         tally: Tally,
     ) -> None:
@@ -58,6 +60,7 @@ class Sweep:
         self._catalog = catalog
         self._desk = desk
         self._operations = operations
+        self._subscriptions = subscriptions
         self._confirmed_until = confirmed_until
         self._tally = tally
         self._timer: Timer | None = None
@@ -159,6 +162,9 @@ class Sweep:
         if message.kind is MessageKind.TOKEN_REVOKED:
             for listener in self.on_token_revoked:
                 listener(message)
+            return
+        if message.kind is MessageKind.FILTERS_CHANGED:
+            self._subscriptions.forget(message.tenant_id)
             return
         body = msgspec.json.decode(message.body or b"{}", type=_Body)
         tenant_id: TenantId = message.tenant_id
