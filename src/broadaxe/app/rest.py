@@ -4,15 +4,20 @@ import json
 from collections.abc import Sequence
 from uuid import UUID
 
-from broadaxe.app.engine import EnginePart
+from broadaxe.app.engine import EnginePart, expression_limits
 from broadaxe.app.shared import Shared, local_address
 from broadaxe.clock import Clock
 from broadaxe.config.tls import client_tls
 from broadaxe.domain.ids import TenantId, WorkerId
 from broadaxe.domain.metadata import read_traceparent
-from broadaxe.engine.api import Origin, Trigger
+from broadaxe.domain.user_event import UserEvent
+from broadaxe.engine.api import NewUserEvent, Origin, Refusal, Trigger
 from broadaxe.engine.context import HEARTBEAT_FLUSH
+from broadaxe.engine.event_tracing import EventTraces
+from broadaxe.engine.filters import FilterLimits, Filters
 from broadaxe.engine.tracing import place_of_run
+from broadaxe.expr.compiled import Cel
+from broadaxe.expr.evaluator import Evaluator
 from broadaxe.grpc_api.client import EngineClient
 from broadaxe.rest_api.app import build_app
 from broadaxe.rest_api.commands import Commands, EngineCommands
@@ -32,7 +37,10 @@ TOKEN_REUSE = 60.0
 class RemoteCommands:
     """Changes from the API process: over gRPC, and by a message for what has no method there."""
 
-    def __init__(self, client: EngineClient, ledger: PostgresLedger, tracer: Tracer) -> None:
+    def __init__(
+        self, client: EngineClient, ledger: PostgresLedger, tracer: Tracer, filters: Filters
+    ) -> None:
+        self.filters = filters
         self._client = client
         self._ledger = ledger
         self._tracer = tracer
@@ -45,6 +53,20 @@ class RemoteCommands:
         above = place_of_run(self._tracer, run_id, own or origin.caller)
         origin.parent = above._replace(span_id=run_span_id(run_id))
         return run_id
+
+    async def push_event(self, tenant_id: TenantId, event: NewUserEvent, origin: Origin) -> UserEvent:
+        """Store a user event."""
+        pushed = await self._client.push_event(tenant_id, event, origin)
+        own = parse_traceparent(read_traceparent(event.metadata))
+        above = place_of_run(self._tracer, pushed.id, own or origin.caller)
+        origin.parent = EventTraces.place(pushed.id, above)
+        return pushed
+
+    async def push_events(
+        self, tenant_id: TenantId, events: Sequence[NewUserEvent], origin: Origin
+    ) -> list[UserEvent | Refusal]:
+        """Store many."""
+        return await self._client.push_events(tenant_id, events, origin)
 
     async def cancel(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> list[UUID]:
         """Cancel."""
@@ -97,6 +119,9 @@ class RestPart:
             # Heartbeats reach their rows in batches, so a row may be that much older than the last beat.
             inactive_after=settings.engine.worker_silent_after + HEARTBEAT_FLUSH,
         )
+        self._evaluator = (
+            engine.core.evaluator if engine is not None else Evaluator(Cel(expression_limits(settings)))
+        )
         app = build_app(
             views,
             self._commands(engine),
@@ -106,16 +131,35 @@ class RestPart:
             shared.telemetry.metrics,
             lambda: shared.ledger.state.available,
             RestOptions(version=shared.version, allowed_origins=settings.api.allowed_origins),
+            self._evaluator,
         )
         self._server = RestServer(app, settings.runtime.bind_address, settings.runtime.port)
 
+    def _filters(self, engine: EnginePart | None) -> Filters:
+        settings = self._shared.settings
+        ledger = self._shared.ledger
+
+        async def changed(tenant_id: TenantId) -> None:
+            if engine is not None:
+                engine.core.events_changed(tenant_id)
+            # Whoever owns the tenant may be another process.
+            await ledger.post([Message(tenant_id, MessageKind.FILTERS_CHANGED, b"{}")])
+
+        limits = FilterLimits(
+            filters=settings.events.max_filters,
+            scope=settings.events.max_key_bytes,
+            payload=settings.events.max_filter_payload_bytes,
+        )
+        return Filters(ledger.events, self._evaluator.cel, limits, changed)
+
     def _commands(self, engine: EnginePart | None) -> Commands:
+        filters = self._filters(engine)
         if engine is not None:
-            return EngineCommands(engine.core, self._shared.ledger)
+            return EngineCommands(engine.core, self._shared.ledger, filters)
         settings = self._shared.settings
         address = settings.internal_client.broadcast_address or settings.grpc.broadcast_address
         self._client = EngineClient(address, client_tls(settings), InternalTokens(self._shared))
-        return RemoteCommands(self._client, self._shared.ledger, self._shared.telemetry.tracer)
+        return RemoteCommands(self._client, self._shared.ledger, self._shared.telemetry.tracer, filters)
 
     async def start(self) -> None:
         """Listen; OSError that names the address when that cannot be."""
@@ -135,5 +179,6 @@ class RestPart:
     async def stop(self) -> None:
         """Let open requests end, then close."""
         await self._server.stop()
+        await self._evaluator.close()
         if self._client is not None:
             await self._client.close()

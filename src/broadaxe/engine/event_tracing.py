@@ -64,31 +64,35 @@ class EventTraces:
             (T.ATTR_PAYLOAD_SIZE_BYTES, len(event.payload)),
             (T.ATTR_OUTCOME, "completed" if refused is None else "refused"),
         ]
-        self._event(event.tenant_id, event.id, event.key, event.at, above, extra, refused)
+        ended = self._clock.now_ns()
+        self._event(event.tenant_id, event.id, event.key, (event.at, ended), above, extra, refused)
 
     def told_again(self, event: StoredEvent) -> None:
         """The event is told of again out of its row, after a restart."""
         again: list[Pair] = [(T.ATTR_REPLAYED, True), (T.ATTR_OUTCOME, "completed")]
-        self._event(event.tenant_id, event.id, event.key, event.at, above_of(event.trace), again, None)
+        # How long it took is not kept; it took at least until its last run was made, by that one's id.
+        last = event.last_run
+        times = (event.at, 0 if last is None else ((last.int >> 80) + 1) * 1_000_000)
+        self._event(event.tenant_id, event.id, event.key, times, above_of(event.trace), again, None)
 
     def _event(
         self,
         tenant_id: TenantId,
         event_id: UUID,
         key: str,
-        at: datetime,
+        times: tuple[datetime, int],
         above: TraceContext,
         extra: list[Pair],
         refused: str | None,
     ) -> None:
         if not above.sampled:
             return
-        began = nanoseconds(at)
+        began = nanoseconds(times[0])
         self._tracer.emit(
             T.SPAN_EVENT,
             above,
             began,
-            max(began, self._clock.now_ns()),
+            max(began, times[1]),
             span_id=event_span_id(event_id),
             attrs=[
                 (T.ATTR_TENANT_ID, str(tenant_id)),

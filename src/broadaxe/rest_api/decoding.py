@@ -68,6 +68,23 @@ def decode_body(raw: bytes, shape: type[T]) -> T:
         raise Refusal(400, "The body is not valid JSON") from None
 
 
+def json_object(name: str, raw: msgspec.Raw) -> bytes:
+    """The text of an object, byte for byte."""
+    text = bytes(raw)
+    if text[:1] != b"{":
+        raise Refusal(400, f"{name}: Expected `object`", name)
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        raise Refusal(400, f"{name}: not valid UTF-8", name) from None
+    return text
+
+
+def optional_object(name: str, raw: msgspec.Raw) -> bytes | None:
+    """The same of a member that may be left out or null."""
+    return None if bytes(raw) == b"null" else json_object(name, raw)
+
+
 def decode_pairs(name: str, texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """`key:value` texts, split at the first colon; 400 naming the parameter for one without."""
     pairs = []

@@ -9,6 +9,7 @@ from uuid import UUID
 from broadaxe.domain.event_filters import EventFilter, ExpressionFailure
 from broadaxe.domain.ids import TenantId, WorkflowId
 from broadaxe.domain.user_event import UserEvent
+from broadaxe.telemetry.context import TraceContext, event_span_id
 
 
 class KeyHolder(UUID):
@@ -33,6 +34,13 @@ class NewEvent:
     links: Sequence[EventLink] = ()
     failures: Sequence[ExpressionFailure] = ()
 
+    @property
+    def place(self) -> TraceContext | None:
+        """The place of the event's own span; None when its trace is not recorded."""
+        if not self.trace[24] & 1:
+            return None
+        return TraceContext(self.trace[:16], event_span_id(self.event.id), True)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
@@ -43,6 +51,8 @@ class StoredEvent:
     at: datetime
     key: str
     trace: bytes
+    last_run: UUID | None
+    """The last of the runs that it started."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from broadaxe.store.pending import (
 from broadaxe.store.session import Session
 from broadaxe.store.statements import statement
 from broadaxe.telemetry import names as T
+from broadaxe.telemetry.context import TraceContext
 
 _log = logging.getLogger("broadaxe.store")
 _KIND = ((T.LABEL_KIND, "task"),)
@@ -95,9 +96,12 @@ class GroupCommitWriter:
         self, tasks: Sequence[NewTask], patience: float | None, event: NewEvent | None = None
     ) -> "asyncio.Future[list[UUID]]":
         """Queues the creation of tasks, and of the event that starts them."""
-        parents = [
+        parents: list[tuple[TraceContext, UUID]] = [
             (task.trace, task.facts.id) for task in tasks if task.trace is not None and task.trace.sampled
         ]
+        place = event.place if event is not None else None
+        if event is not None and place is not None:
+            parents.append((place, event.event.id))
         size = sum(map(size_of_task, tasks)) + (size_of_event(event) if event is not None else 0)
         op = self._pending(size, patience)
         op.tasks, op.count, op.parents, op.event = tasks, len(tasks) + (event is not None), parents, event

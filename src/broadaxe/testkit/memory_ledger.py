@@ -238,7 +238,14 @@ class MemoryLedger:
         """Events since then."""
         await asyncio.sleep(0)
         yield [
-            StoredEvent(new.event.tenant_id, new.event.id, new.event.at, new.event.key, new.trace)
+            StoredEvent(
+                new.event.tenant_id,
+                new.event.id,
+                new.event.at,
+                new.event.key,
+                new.trace,
+                max((link.run_id for link in self.tables.links[new.event.id]), default=None),
+            )
             for new in self.tables.events.values()
             if new.event.at >= at
         ]

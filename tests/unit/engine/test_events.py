@@ -31,9 +31,8 @@ def runs_of(bench: Bench, event: UserEvent) -> list[UUID]:
 async def add_filter(bench: Bench, workflow: str, expression: str, scope: str, payload: Any = None) -> UUID:
     version = bench.tables.newest[(TENANT, workflow)]
     now = bench.clock.now()
-    one = EventFilter(
-        TENANT, uuid4(), version.workflow_id, scope, expression, json.dumps(payload or {}).encode(), False, now, now
-    )  # fmt: skip
+    text = json.dumps(payload or {}).encode()
+    one = EventFilter(TENANT, uuid4(), version.workflow_id, scope, expression, text, False, now, now)
     bench.tables.filters[one.id] = one
     bench.engine.events_changed(TENANT)
     return one.id

@@ -138,7 +138,7 @@ async def test_a_key_that_cannot_be_made_refuses_the_trigger(
     await bench.register(idempotency=Idempotency(expression, 1_000))
     with pytest.raises(InvalidArgument, match=words):
         await bench.trigger(input)
-    with pytest.raises(InvalidArgument, match="item 0: idempotency.expression: "):
+    with pytest.raises(InvalidArgument, match=r"item 0: idempotency\.expression: "):
         await bench.engine.trigger_many(TENANT, [Trigger("flow", json.dumps(input).encode())], Origin())
     assert not bench.tables.tasks
     await bench.close()

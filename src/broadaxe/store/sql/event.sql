@@ -12,7 +12,10 @@ INSERT INTO event_failure (tenant_id, event_id, source, workflow_id, filter_id, 
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::uuid[], $5::uuid[], $6::bytea[])
 
 -- name: event_since_page (SELECT user_event): Reads events since an id, from an id on, oldest first, without payloads.
-SELECT tenant_id, id, at, key, trace FROM user_event WHERE id >= $1 AND id > $2 ORDER BY id LIMIT $3
+SELECT e.tenant_id, e.id, e.at, e.key, e.trace,
+       (SELECT r.run_id FROM event_run r WHERE r.tenant_id = e.tenant_id AND r.event_id = e.id
+        ORDER BY r.run_id DESC LIMIT 1)
+FROM user_event e WHERE e.id >= $1 AND e.id > $2 ORDER BY e.id LIMIT $3
 
 -- name: event_subscriptions (SELECT workflow): Reads which workflows ask for events, and for which.
 SELECT id, name, event_keys FROM workflow

@@ -10,7 +10,8 @@ t.tenant_id = $1 AND t.id >= $2 AND t.id < $3
   AND ($8::text[] IS NULL OR
        (SELECT count(*) FROM unnest($8::text[], $9::text[]) AS pair (key, wanted)
         WHERE {metadata} ->> pair.key = pair.wanted) >= $10::integer)
-  AND ($11::text IS NULL OR {metadata} ->> 'hatchet__event_id' = $11)
+  AND ($11::uuid IS NULL OR EXISTS (
+       SELECT FROM event_run r WHERE r.tenant_id = $1 AND r.event_id = $11 AND r.run_id = t.run_id))
 
 -- fragment: shown_state
 CASE WHEN t.state = 12 AND t.assigned_at IS NULL AND EXISTS (
