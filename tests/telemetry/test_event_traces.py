@@ -100,6 +100,8 @@ async def test_a_kill_after_a_push_leaves_no_run_without_its_event(stage: Stage)
     await stage.stop_all()
     Forest(stage.collector.spans).check(whole_rules(repeated=True))
     for event_id in events:
-        names = [span.name for span in stage.trace(run_trace_id(event_id))]
-        assert names.count(PREFIX + "event") == 1
-        assert names.count(PREFIX + "run") == 1
+        spans = stage.trace(run_trace_id(event_id))
+        assert {span.span_id for span in spans if span.name == PREFIX + "event"} == {
+            event_span_id(event_id).hex()
+        }
+        assert len({span.span_id for span in spans if span.name == PREFIX + "run"}) == 1

@@ -19,7 +19,7 @@ FROM user_event e WHERE e.id >= $1 AND e.id > $2 ORDER BY e.id LIMIT $3
 
 -- name: event_subscriptions (SELECT workflow): Reads which workflows ask for events, and for which.
 SELECT id, name, event_keys FROM workflow
-WHERE tenant_id = $1 AND deleted_at IS NULL AND event_keys <> '{}'
+WHERE tenant_id = $1 AND deleted_at IS NULL AND cardinality(event_keys) > 0
 ORDER BY name
 
 -- fragment: filter_columns
