@@ -32,6 +32,7 @@ from broadaxe.config.sections.observability import (
 from broadaxe.config.sections.otel import OtelSettings
 from broadaxe.config.sections.reporting import AlertingSettings, AnalyticsSettings, PylonSettings
 from broadaxe.config.sections.runtime import RuntimeSettings, SecurityCheckSettings
+from broadaxe.config.sections.schedules import ScheduleSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Settings:
     engine: EngineSettings
     events: EventSettings
     expressions: ExpressionSettings
+    schedules: ScheduleSettings
     database: DatabaseSettings
     seed: SeedSettings
     encryption: EncryptionSettings

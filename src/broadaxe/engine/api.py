@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, IntEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError
@@ -17,6 +17,9 @@ from broadaxe.domain.task import TaskFilter, TaskState
 from broadaxe.domain.user_event import UserEvent
 from broadaxe.domain.workflow import LabelRequest, LabelValue, WorkflowDefinition, WorkflowVersion
 from broadaxe.telemetry.context import TraceContext
+
+if TYPE_CHECKING:
+    from broadaxe.engine.schedules.requests import ScheduleRequests
 
 
 @dataclass(slots=True)
@@ -28,6 +31,8 @@ class Origin:
     parent: TraceContext | None = None
     touched: list[TraceContext] = field(default_factory=list)
     """Runs that the call was about without making or ending them, for links."""
+    made_at: datetime | None = None
+    """When the run that was asked for was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +253,10 @@ class Engine(Protocol):
     @property
     def ready(self) -> bool:
         """Whether this process owns the scheduling and takes work."""
+
+    @property
+    def schedules(self) -> "ScheduleRequests":
+        """Crons, planned runs, pauses and deletions of workflows."""
 
     def put_workflow(
         self, tenant_id: TenantId, definition: WorkflowDefinition, origin: Origin

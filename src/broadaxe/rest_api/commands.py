@@ -8,6 +8,7 @@ from broadaxe.domain.ids import TenantId, WorkerId
 from broadaxe.domain.user_event import UserEvent
 from broadaxe.engine.api import Engine, NewUserEvent, Origin, Refusal, Trigger
 from broadaxe.engine.filters import Filters
+from broadaxe.engine.schedules.requests import ScheduleRequests
 
 
 class Commands(Protocol):
@@ -39,6 +40,10 @@ class Commands(Protocol):
     def pause_worker(self, tenant_id: TenantId, worker_id: UUID, paused: bool) -> Awaitable[bool]:
         """Pause or resume a worker; False for an unknown one."""
 
+    @property
+    def schedules(self) -> ScheduleRequests:
+        """Crons, planned runs, pauses and deletions of workflows."""
+
 
 class WorkerPausing(Protocol):
     """Where a worker's pause is written; the ledger is one."""
@@ -52,6 +57,7 @@ class EngineCommands:
     def __init__(self, engine: Engine, workers: WorkerPausing, filters: Filters) -> None:
         self.filters = filters
         self._engine = engine
+        self.schedules = engine.schedules
         self._workers = workers
 
     async def trigger(self, tenant_id: TenantId, trigger: Trigger, origin: Origin) -> UUID:

@@ -68,8 +68,19 @@ def decode_body(raw: bytes, shape: type[T]) -> T:
         raise Refusal(400, "The body is not valid JSON") from None
 
 
-def json_object(name: str, raw: msgspec.Raw) -> bytes:
-    """The text of an object, byte for byte."""
+def decode_pairs(name: str, texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """`key:value` texts, split at the first colon; 400 naming the parameter for one without."""
+    pairs = []
+    for text in texts:
+        key, colon, value = text.partition(":")
+        if not colon or not key:
+            raise Refusal(400, f"{name}: {text!r} is not of the form key:value", name)
+        pairs.append((key, value))
+    return tuple(pairs)
+
+
+def object_bytes(name: str, raw: msgspec.Raw) -> bytes:
+    """The text of an object in a body, byte for byte."""
     text = bytes(raw)
     if text[:1] != b"{":
         raise Refusal(400, f"{name}: Expected `object`", name)
@@ -80,20 +91,9 @@ def json_object(name: str, raw: msgspec.Raw) -> bytes:
     return text
 
 
-def optional_object(name: str, raw: msgspec.Raw) -> bytes | None:
+def optional_object_bytes(name: str, raw: msgspec.Raw) -> bytes | None:
     """The same of a member that may be left out or null."""
-    return None if bytes(raw) == b"null" else json_object(name, raw)
-
-
-def decode_pairs(name: str, texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """`key:value` texts, split at the first colon; 400 naming the parameter for one without."""
-    pairs = []
-    for text in texts:
-        key, colon, value = text.partition(":")
-        if not colon or not key:
-            raise Refusal(400, f"{name}: {text!r} is not of the form key:value", name)
-        pairs.append((key, value))
-    return tuple(pairs)
+    return None if bytes(raw) == b"null" else object_bytes(name, raw)
 
 
 def query_fields(shape: type) -> dict[str, bool]:

@@ -1,10 +1,11 @@
 """The statements of one group commit: one a kind, whatever the number of operations."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
 from broadaxe.domain.idempotency import winners
+from broadaxe.domain.schedule import SkipReason
 from broadaxe.store.event_ledger import KeyHolder, NewEvent
 from broadaxe.store.instruments import Parent
 from broadaxe.store.ledger import LogLine, NewTask, TaskWrite
@@ -15,11 +16,15 @@ from broadaxe.store.rows import (
     event_failure_rows,
     event_link_rows,
     event_row,
+    fire_row,
     log_row,
     note_rows,
+    scheduled_row,
+    skip_row,
     task_row,
     write_row,
 )
+from broadaxe.store.schedule_ledger import NOBODY, SkipRecord
 from broadaxe.store.session import Session
 from broadaxe.store.statements import statement
 
@@ -30,15 +35,22 @@ TenantKey = tuple[UUID, str]
 class Batch:
     """Applies operations inside an open transaction. `rows` counts what was written."""
 
-    def __init__(self, session: Session, parent: Parent) -> None:
+    def __init__(self, session: Session, parent: Parent, now: Callable[[], datetime]) -> None:
         self._session = session
         self._parent = parent
+        self._now = now
         self.rows = 0
 
     async def apply(self, ops: Sequence[Pending]) -> list[object]:
         """The result of each operation, to be told once the transaction is committed."""
         tasks = [task for op in ops for task in op.tasks]
-        holders = await self._claim(tasks) if any(task.claim for task in tasks) else {}
+        skips = [skip for op in ops for skip in op.skips]
+        holders: dict[UUID, UUID] = {}
+        if skips or any(task.fire for task in tasks):
+            holders = await self._fire([task for task in tasks if task.fire is not None], skips)
+        claiming = [task for task in tasks if task.claim and task.facts.run_id not in holders]
+        if claiming:
+            holders |= await self._claim(claiming)
         if any(task.key for task in tasks):
             holders |= await self._claim_keys(ops, holders)
         await self._create([task for task in tasks if task.facts.run_id not in holders])
@@ -65,6 +77,28 @@ class Batch:
     async def _insert(self, name: str, columns: list[list[object]]) -> None:
         await self._session.fetch(statement(name), *columns, parent=self._parent, batch=len(columns[0]))
         self.rows += len(columns[0])
+
+    async def _fire(self, tasks: Sequence[NewTask], skips: Sequence[SkipRecord]) -> dict[UUID, UUID]:
+        """Takes due times and notes the skipped; what was not to be had, by run id, answered with nobody."""
+        taken: set[UUID] = set()
+        for cron, name, width in ((True, "fire_claim_batch", 6), (False, "scheduled_claim_batch", 5)):
+            rows = [fire_row(task) for task in tasks if task.fire is not None and task.fire.cron is cron]
+            rows += [skip_row(skip) for skip in skips if skip.cron is cron]
+            if not rows:
+                continue
+            # In the order of their keys, so that two processes never wait for each other in a circle.
+            rows.sort(key=lambda row: row[:3])
+            columns = columns_of(rows if cron else [scheduled_row(row) for row in rows], width)
+            found = await self._session.fetch(
+                statement(name),
+                *columns,
+                *(() if cron else (self._now(),)),
+                parent=self._parent,
+                batch=len(rows),
+            )
+            self.rows += len(found)
+            taken |= {record[0] for record in found}
+        return {task.facts.run_id: NOBODY for task in tasks if task.facts.run_id not in taken}
 
     async def _claim(self, tasks: Sequence[NewTask]) -> dict[UUID, UUID]:
         """Takes the keys; those of `tasks` that lost theirs, by run id, with the run that holds it."""
@@ -112,7 +146,9 @@ class Batch:
         refused: dict[UUID, UUID] = {
             run: KeyHolder(int=owners[key].int) for run, key in wanted.items() if owners[key] != run
         }
-        await self._withdraw([task for op in ops for task in op.tasks if task.facts.run_id in refused])
+        losers = [task for op in ops for task in op.tasks if task.facts.run_id in refused]
+        await self._withdraw(losers)
+        await self._unfire(losers)
         return refused
 
     async def _owners(self, first: Mapping[TenantKey, NewTask]) -> dict[TenantKey, UUID]:
@@ -159,6 +195,19 @@ class Batch:
             await self._session.fetch(
                 statement("child_claim_withdraw"), *columns_of(rows, 4), parent=self._parent, batch=len(rows)
             )
+
+    async def _unfire(self, tasks: Sequence[NewTask]) -> None:
+        """A due time whose run lost its idempotency key has no run after all."""
+        for cron, name in ((True, "fire_withdraw"), (False, "scheduled_withdraw")):
+            rows = [
+                (task.facts.tenant_id, task.fire.source_id, task.facts.run_id)
+                for task in tasks
+                if task.fire is not None and task.fire.cron is cron
+            ]
+            if rows:
+                await self._session.fetch(
+                    statement(name), *columns_of(rows, 3), SkipReason.KEY_HELD, parent=self._parent
+                )
 
     async def _free_keys(self, runs: Sequence[UUID]) -> None:
         if runs:

@@ -45,6 +45,11 @@ class EventStore:
                 return
             last = rows[-1]["id"]
 
+    async def get_trace(self, tenant_id: TenantId, event_id: UUID) -> bytes | None:
+        """What is above an event; None for an unknown one."""
+        rows = await self._db.fetch(statement("event_trace"), tenant_id, event_id)
+        return rows[0][0] if rows else None
+
     async def expire_keys(self) -> int:
         """Take expired keys away."""
         count = 0

@@ -10,6 +10,7 @@ from uuid import UUID
 from broadaxe.domain.errors import BroadaxeError, ResourceExhausted, Unavailable
 from broadaxe.store.event_ledger import NewEvent
 from broadaxe.store.ledger import LogLine, NewTask, TaskWrite
+from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.telemetry.context import TraceContext
 
 ROW_OVERHEAD = 400
@@ -31,6 +32,7 @@ class Pending:
     write: TaskWrite | None = None
     lines: Sequence[LogLine] = ()
     event: NewEvent | None = None
+    skips: Sequence[SkipRecord] = ()
     count: int = 1
     parents: Sequence[tuple[TraceContext, UUID]] = ()
     """Context and task id of each member whose trace is recorded."""

@@ -97,15 +97,19 @@ class Planner:
         parent: Parent | None,
         origin: Origin,
         now: datetime,
+        rooted: bool = False,
     ) -> TaskFacts:
-        """The task's facts. The one place where it is decided whether its trace is recorded."""
+        """The task's facts. The one place where it is decided whether its trace is recorded.
+
+        `rooted`: the run is the root of its own trace, whatever its metadata name.
+        """
         task_id = TaskId(self._ids.uuid7())
         run_id = RunId(task_id)
         version = plan.version
         priority = trigger.priority or version.definition.default_priority or 1
-        own = parse_traceparent(read_traceparent(trigger.metadata))
-        cause = trigger.cause
-        trace = self._trace(task_id, cause.place if cause is not None else own or origin.caller, parent)
+        own = None if rooted else parse_traceparent(read_traceparent(trigger.metadata))
+        caller = trigger.cause.place if trigger.cause is not None else own or origin.caller
+        trace = self._trace(task_id, caller, None if rooted else parent)
         parent_run_id = trigger.parent_run_id or (parent.facts.run_id if parent is not None else None)
         return TaskFacts(
             tenant_id=tenant_id,
@@ -125,7 +129,7 @@ class Planner:
             child_key=trigger.child_key,
             desired_worker_id=trigger.desired_worker_id,
             desired_labels=encode_requests(trigger.desired_labels) if trigger.desired_labels else None,
-            triggers=cause.triggers if cause is not None else None,
+            triggers=trigger.cause.triggers if trigger.cause is not None else None,
         )
 
     def _trace(self, run_id: UUID, caller: TraceContext | None, parent: Parent | None) -> TraceContext:

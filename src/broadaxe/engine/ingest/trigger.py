@@ -38,6 +38,7 @@ from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import RunTraces, run_context
 from broadaxe.store.event_ledger import EventLink, KeyHolder, NewEvent
 from broadaxe.store.ledger import NewTask
+from broadaxe.store.schedule_ledger import NOBODY, FireClaim
 from broadaxe.telemetry.context import TraceContext
 
 
@@ -131,7 +132,21 @@ class Triggers:
         """Store an event and start its runs in the same commit; ids as the ledger's, `KeyHolder` included."""
         found = [(trigger, plan, None) for trigger, plan in items]
         trace = above.trace_id + above.span_id + (b"\x01" if above.sampled else b"\x00")
-        return await self._create(event.tenant_id, found, Origin(), NewEvent(event, trace, (), failures))
+        new = NewEvent(event, trace, (), failures)
+        return await self._create(event.tenant_id, found, Origin(), event=new)
+
+    async def planned(
+        self, tenant_id: TenantId, trigger: Trigger, fire: FireClaim, origin: Origin
+    ) -> UUID | None:
+        """Start the run of a due time, in a trace of its own; None if that is not to be had any more."""
+        self._gate.require()
+        check(trigger, self._options)
+        plan = await self._plan(tenant_id, trigger.workflow)
+        _require_runnable(plan)
+        parent = await self._parent(tenant_id, trigger) if trigger.parent_task_id is not None else None
+        trigger = await self._keys.add(trigger, plan)
+        ids = await self._create(tenant_id, [(trigger, plan, parent)], origin, fire)
+        return None if ids[0] == NOBODY or isinstance(ids[0], KeyHolder) else ids[0]
 
     async def settle(self) -> None:
         """Wait until no creation is in flight."""
@@ -161,6 +176,7 @@ class Triggers:
         tenant_id: TenantId,
         items: Sequence[tuple[Trigger, StepPlan, Parent | None]],
         origin: Origin,
+        fire: FireClaim | None = None,
         event: NewEvent | None = None,
     ) -> list[UUID]:
         self._gate.require()
@@ -168,7 +184,7 @@ class Triggers:
         coming: list[Coming] = []
         tasks: list[NewTask] = []
         for trigger, plan, parent in items:
-            one, task = self._prepare(tenant_id, trigger, plan, parent, origin)
+            one, task = self._prepare(tenant_id, trigger, plan, parent, origin, fire)
             coming.append(one)
             tasks.append(task)
         if event is not None:
@@ -193,13 +209,22 @@ class Triggers:
                 raise ResourceExhausted(f"queue {action} holds {queue.size} tasks; its limit is reached")
 
     def _prepare(
-        self, tenant_id: TenantId, trigger: Trigger, plan: StepPlan, parent: Parent | None, origin: Origin
+        self,
+        tenant_id: TenantId,
+        trigger: Trigger,
+        plan: StepPlan,
+        parent: Parent | None,
+        origin: Origin,
+        fire: FireClaim | None,
     ) -> tuple[Coming, NewTask]:
         now = self._clock.now()
-        facts = self._planner.facts(tenant_id, trigger, plan, parent, origin, now)
+        origin.made_at = now
+        facts = self._planner.facts(tenant_id, trigger, plan, parent, origin, now, rooted=fire is not None)
         status: TaskStatus = waiting_status(now)
         need = need_of(plan, facts)
-        worker = self._scheduler.reserve(tenant_id, plan.step.action, need, facts.id)
+        worker = None
+        if not self._memory.pauses.holds(tenant_id, facts.workflow_id):
+            worker = self._scheduler.reserve(tenant_id, plan.step.action, need, facts.id)
         if worker is not None:
             decision = decide(status, plan.policy, Assigned(worker.row.id), now)
             assert decision is not None
@@ -212,7 +237,8 @@ class Triggers:
             origin.parent = place
         trace = place if place.sampled else None
         coming = Coming(live, worker, self._gate.generation)
-        return coming, NewTask(facts, status, claim_of(trigger), trace, trigger.key)
+        claim = claim_of(trigger) if fire is None else None
+        return coming, NewTask(facts, status, claim, trace, fire, trigger.key)
 
     def _created(
         self,

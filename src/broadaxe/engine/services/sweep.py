@@ -22,6 +22,7 @@ from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.operations import Operations
 from broadaxe.engine.ingest.subscriptions import Subscriptions
 from broadaxe.engine.scheduler.timers import Timer, Timers
+from broadaxe.engine.schedules.changes import ScheduleChanges, read_change
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import SYSTEM
 from broadaxe.store.ledger import Message, MessageKind
@@ -48,6 +49,7 @@ class Sweep:
         desk: WorkerDesk,
         operations: Operations,
         subscriptions: Subscriptions,
+        changes: ScheduleChanges,
         confirmed_until: Callable[[], datetime | None],
         tally: Tally,
     ) -> None:
@@ -61,6 +63,7 @@ class Sweep:
         self._desk = desk
         self._operations = operations
         self._subscriptions = subscriptions
+        self._changes = changes
         self._confirmed_until = confirmed_until
         self._tally = tally
         self._timer: Timer | None = None
@@ -90,27 +93,31 @@ class Sweep:
 
     def wake(self) -> None:
         """Messages wait."""
+        self._begin(told=True)
+
+    def _begin(self, told: bool) -> None:
         if not self._running:
             return
         if self._task is not None and not self._task.done():
             self._again = True
         elif self._gate.open:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="sweep")
+            self._task = asyncio.get_running_loop().create_task(self._run(told), name="sweep")
 
     def _due(self) -> None:
         self._timer = self._timers.after(self._options.sweep_every, self._due)
         self._tally.flush()
         if self._task is None or self._task.done():
-            self.wake()
+            self._begin(told=False)
 
-    async def _run(self) -> None:
+    async def _run(self, told: bool) -> None:
         again = True
         while again:
             self._again = False
-            await self._sweep()
+            await self._sweep(told)
             again = self._again and self._gate.open
+            told = True
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, told: bool) -> None:
         began = self._clock.now_ns()
         try:
             messages = await self._ledger.sweep(self._confirmed_until())
@@ -122,6 +129,8 @@ class Sweep:
         self.failures = 0
         if not messages:
             return
+        if not told:
+            self._tally.found(len(messages))
         self._tracer.emit(
             T.SPAN_SWEEP,
             self._tracer.new_root(),
@@ -165,6 +174,8 @@ class Sweep:
             return
         if message.kind is MessageKind.FILTERS_CHANGED:
             self._subscriptions.forget(message.tenant_id)
+        if message.kind is MessageKind.SCHEDULES_CHANGED:
+            await self._changes.apply(message.tenant_id, read_change(message.body))
             return
         body = msgspec.json.decode(message.body or b"{}", type=_Body)
         tenant_id: TenantId = message.tenant_id

@@ -7,7 +7,7 @@ from broadaxe.engine.api import NewUserEvent, Origin, Refusal
 from broadaxe.engine.filters import FilterChange
 from broadaxe.expr.failures import ExpressionFailed
 from broadaxe.rest_api.call import Call
-from broadaxe.rest_api.decoding import json_object, optional_object
+from broadaxe.rest_api.decoding import object_bytes, optional_object_bytes
 from broadaxe.rest_api.encoders.events import (
     encode_event,
     encode_event_page,
@@ -106,7 +106,7 @@ async def get_filter(call: Call) -> V1Filter:
 async def create_filter(call: Call) -> V1Filter:
     """Make a filter of a workflow."""
     request = call.json(V1CreateFilterRequest)
-    payload = optional_object("payload", request.payload) or b"{}"
+    payload = optional_object_bytes("payload", request.payload) or b"{}"
     return encode_filter(
         await call.services.commands.filters.create(
             call.tenant_id, request.workflow_id, request.scope, request.expression, payload
@@ -117,7 +117,9 @@ async def create_filter(call: Call) -> V1Filter:
 async def update_filter(call: Call) -> V1Filter:
     """Change what is given of a filter."""
     request = call.json(V1UpdateFilterRequest)
-    change = FilterChange(request.scope, request.expression, optional_object("payload", request.payload))
+    change = FilterChange(
+        request.scope, request.expression, optional_object_bytes("payload", request.payload)
+    )
     return encode_filter(
         await call.services.commands.filters.change(call.tenant_id, call.id("v1-filter"), change)
     )
@@ -131,15 +133,15 @@ async def delete_filter(call: Call) -> V1Filter:
 async def debug_expression(call: Call) -> V1CELDebugResponse:
     """What an expression would say as a filter's. What is wrong with it is an answer, not a refusal."""
     request = call.json(V1CELDebugRequest)
-    metadata = optional_object("additionalMetadata", request.additional_metadata)
-    metadata = optional_object("additionalMetadata", request.additional_metadata)
+    metadata = optional_object_bytes("additionalMetadata", request.additional_metadata)
+    metadata = optional_object_bytes("additionalMetadata", request.additional_metadata)
     try:
         output = await call.services.evaluator.boolean(
             request.expression,
             {
-                "input": json_object("input", request.input),
+                "input": object_bytes("input", request.input),
                 "additional_metadata": metadata or b"{}",
-                "payload": optional_object("filterPayload", request.filter_payload) or b"{}",
+                "payload": optional_object_bytes("filterPayload", request.filter_payload) or b"{}",
                 "event_id": "",
                 "event_key": "",
             },
@@ -152,8 +154,8 @@ async def debug_expression(call: Call) -> V1CELDebugResponse:
 def _new_event(request: CreateEventRequest, where: str) -> NewUserEvent:
     return NewUserEvent(
         key=request.key,
-        payload=json_object(f"{where}data", request.data),
-        metadata=optional_object(f"{where}additionalMetadata", request.additional_metadata),
+        payload=object_bytes(f"{where}data", request.data),
+        metadata=optional_object_bytes(f"{where}additionalMetadata", request.additional_metadata),
         scope=request.scope,
         priority=request.priority,
     )

@@ -6,7 +6,7 @@ from uuid import UUID
 from broadaxe.domain.errors import Unavailable
 from broadaxe.engine.api import Origin, Trigger
 from broadaxe.rest_api.call import Answer, Call
-from broadaxe.rest_api.decoding import json_object, optional_object
+from broadaxe.rest_api.decoding import object_bytes, optional_object_bytes
 from broadaxe.rest_api.encoders.payloads import paginate
 from broadaxe.rest_api.encoders.runs import (
     ONE_PAGE,
@@ -131,8 +131,8 @@ async def trigger_run(call: Call) -> V1WorkflowRunDetails:
     origin = Origin(caller=call.span.caller)
     trigger = Trigger(
         workflow=request.workflow_name,
-        input=json_object("input", request.input),
-        metadata=optional_object("additionalMetadata", request.additional_metadata),
+        input=object_bytes("input", request.input),
+        metadata=optional_object_bytes("additionalMetadata", request.additional_metadata),
         priority=request.priority,
     )
     run_id = await call.services.commands.trigger(call.tenant_id, trigger, origin)

@@ -17,6 +17,9 @@ SELECT e.tenant_id, e.id, e.at, e.key, e.trace,
         ORDER BY r.run_id DESC LIMIT 1)
 FROM user_event e WHERE e.id >= $1 AND e.id > $2 ORDER BY e.id LIMIT $3
 
+-- name: event_trace (SELECT user_event): Reads what is above an event in its trace.
+SELECT trace FROM user_event WHERE tenant_id = $1 AND id = $2
+
 -- name: event_subscriptions (SELECT workflow): Reads which workflows ask for events, and for which.
 SELECT id, name, event_keys FROM workflow
 WHERE tenant_id = $1 AND deleted_at IS NULL AND cardinality(event_keys) > 0
