@@ -11,7 +11,6 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 from rows import engine, new_task
-from store_server import free_port
 
 from broadaxe.clock import SystemClock, SystemIds
 from broadaxe.store.connection import Database
@@ -24,6 +23,7 @@ from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
 from broadaxe.testkit.certificates import Authority
 from broadaxe.testkit.process import ChildProcess
+from tests.faults.cluster import free_ports
 
 ACCESS = """
 local all all trust
@@ -69,7 +69,7 @@ async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sec
     (root / "other").mkdir()
     files["other.crt"] = Authority.make().write(root / "other")["ca.crt"]
     files["client.key"].chmod(0o600)
-    port = free_port()
+    (port,) = free_ports(1)
     plain = EmbeddedPostgres(root / "postgres", programs)
     admin = await asyncpg.connect(await plain.start())
     await admin.execute("CREATE ROLE guarded LOGIN")

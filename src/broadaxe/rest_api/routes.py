@@ -3,10 +3,12 @@
 from uuid import UUID
 
 from broadaxe.rest_api import queries as q
-from broadaxe.rest_api.handlers import fleet, runs, schedules, server, tasks, workflows
+from broadaxe.rest_api import statistics_queries as sq
+from broadaxe.rest_api.handlers import fleet, runs, schedules, server, statistics, tasks, workflows
 from broadaxe.rest_api.models import fleet as fm
 from broadaxe.rest_api.models import runs as rm
 from broadaxe.rest_api.models import schedules as sm
+from broadaxe.rest_api.models import statistics as stm
 from broadaxe.rest_api.models import workflows as wm
 from broadaxe.rest_api.models.envelope import APIErrors
 from broadaxe.rest_api.planned import planned_routes
@@ -134,6 +136,23 @@ FLEET_ROUTES = (
     Route("GET", _TENANT, "tenant:get", "Get the tenant", "tenant", fleet.get_tenant, fm.Tenant),
 )  # fmt: skip
 
+STATISTICS_ROUTES = (
+    Route("GET", f"{_STABLE}/logs", "v1-tenant-log-line:list", "List the tenant's log lines", "logs",
+          statistics.list_logs, rm.V1LogLineList, query=sq.TenantLogQuery),
+    Route("GET", f"{_STABLE}/log-point-metrics", "v1-tenant-log-line:point-metrics",
+          "Count log lines over time", "logs", statistics.count_logs, stm.V1LogsPointMetrics,
+          query=sq.LogPointQuery),
+    Route("GET", f"{_STABLE}/task-point-metrics", "v1-task:get:point-metrics",
+          "Count ended tasks over time", "tasks", statistics.count_ended_tasks, stm.V1TaskPointMetrics,
+          query=sq.TaskPointQuery),
+    Route("GET", f"{_TENANT}/queue-metrics", "tenant:get:queue-metrics", "What waits and what runs",
+          "tenant", statistics.get_backlog, stm.TenantQueueMetrics, query=sq.QueueMetricsQuery),
+    Route("GET", f"{_TENANT}/workflows/{{workflow}}/worker-count", "workflow:get:workers-count",
+          "Count slots for a workflow", "workflows", statistics.count_workers, stm.WorkflowWorkersCount),
+    Route("GET", f"{_TENANT}/workflows/runs/metrics", "workflow-run:get:metrics", "Count runs by status",
+          "runs", statistics.count_runs, stm.WorkflowRunsMetrics, query=sq.RunsMetricsQuery),
+)  # fmt: skip
+
 ROUTES: tuple[Route, ...] = (
     *SERVER_ROUTES,
     *RUN_ROUTES,
@@ -141,5 +160,6 @@ ROUTES: tuple[Route, ...] = (
     *WORKFLOW_ROUTES,
     *SCHEDULE_ROUTES,
     *FLEET_ROUTES,
+    *STATISTICS_ROUTES,
     *planned_routes(),
 )

@@ -34,6 +34,7 @@ from broadaxe.store.rows import id_floor, id_time, version_of, worker_of
 from broadaxe.store.schedule_reads import PostgresScheduleReads
 from broadaxe.store.session import Record, Session
 from broadaxe.store.statements import statement
+from broadaxe.store.statistics_reads import PostgresStatisticsReads
 
 CHILDREN_LIMIT = 10_000
 WORKERS_LIMIT = 10_000
@@ -45,7 +46,7 @@ _SLACK = timedelta(hours=1)
 """How far the clocks that made a parent's and a child's id may lie apart."""
 
 
-class PostgresReads(PostgresScheduleReads):
+class PostgresReads(PostgresScheduleReads, PostgresStatisticsReads):
     """See `broadaxe.store.reads.Reads` for what each query answers."""
 
     def __init__(self, database: Database) -> None:

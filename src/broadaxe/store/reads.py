@@ -15,6 +15,7 @@ from broadaxe.domain.task import AttemptRecord, Note, TaskFacts, TaskState, Task
 from broadaxe.domain.workflow import WorkflowVersion
 from broadaxe.store.ledger import LogLine, WorkerRow
 from broadaxe.store.schedule_reads import ScheduleReads
+from broadaxe.store.statistics_reads import StatisticsReads
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class TenantRow:
     updated_at: datetime
 
 
-class Reads(ScheduleReads, Protocol):
+class Reads(ScheduleReads, StatisticsReads, Protocol):
     """The queries. `Unavailable` when the database is away; None or absence for what is not the tenant's."""
 
     def list_tasks(

@@ -37,6 +37,7 @@ from broadaxe.views.schedule_model import (
     ScheduledOrder,
     ScheduledView,
 )
+from broadaxe.views.statistics import LogPoint, QueueView, TaskPoint, TenantLogCriteria
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +156,22 @@ class Views(Protocol):
 
     def get_pause(self, tenant_id: TenantId, workflow_id: UUID) -> Awaitable[Pause | None]:
         """How a workflow is paused, or was; None for an unknown one."""
+
+    def list_tenant_logs(
+        self, tenant_id: TenantId, where: TenantLogCriteria, limit: int
+    ) -> Awaitable[list[LogView]]: ...
+    def count_log_points(self, tenant_id: TenantId, where: TenantLogCriteria) -> Awaitable[list[LogPoint]]:
+        """Every stretch of the time asked for, those without lines too."""
+
+    def count_task_points(
+        self, tenant_id: TenantId, since: datetime, until: datetime
+    ) -> Awaitable[list[TaskPoint]]:
+        """Of tasks made and ended in that time; every stretch, those without tasks too."""
+
+    def get_backlog(
+        self, tenant_id: TenantId, workflow_ids: Sequence[UUID], metadata: Sequence[tuple[str, str]]
+    ) -> Awaitable[QueueView]:
+        """Of these workflows (all if none is named), with one of these pairs."""
+
+    def count_slots(self, tenant_id: TenantId, actions: Sequence[str]) -> Awaitable[tuple[int, int]]:
+        """Free and all units of the active workers that have one of the actions."""

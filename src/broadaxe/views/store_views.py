@@ -7,9 +7,10 @@ from broadaxe.views.definitions import Definitions
 from broadaxe.views.fleet import INACTIVE_AFTER, FleetViews
 from broadaxe.views.runs import PAYLOAD_LIMIT, RunViews
 from broadaxe.views.schedules import ScheduleViews
+from broadaxe.views.statistics import StatisticsViews
 
 
-class StoreViews(RunViews, FleetViews, CatalogueViews, ScheduleViews):
+class StoreViews(RunViews, FleetViews, CatalogueViews, ScheduleViews, StatisticsViews):
     """Everything that can be read: implements `broadaxe.views.api.Views`."""
 
     def __init__(
@@ -25,3 +26,4 @@ class StoreViews(RunViews, FleetViews, CatalogueViews, ScheduleViews):
         FleetViews.__init__(self, reads, definitions, clock, inactive_after)
         CatalogueViews.__init__(self, reads, definitions)
         ScheduleViews.__init__(self, reads)
+        StatisticsViews.__init__(self, reads, definitions)
