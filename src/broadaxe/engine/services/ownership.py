@@ -11,6 +11,7 @@ from broadaxe.domain.ids import TenantId, VersionId
 from broadaxe.domain.task import TaskState, WorkerLost
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
+from broadaxe.engine.event_tracing import EventTraces
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.planning import need_of
@@ -51,6 +52,7 @@ class Ownership:
         lifecycle: Lifecycle,
         liveness: Liveness,
         traces: RunTraces,
+        event_traces: EventTraces,
         background: Background,
         owner: Owner,
     ) -> None:
@@ -65,6 +67,7 @@ class Ownership:
         self._lifecycle = lifecycle
         self._liveness = liveness
         self._traces = traces
+        self._event_traces = event_traces
         self._background = background
         self._owner = owner
         self._lost = Event()
@@ -205,6 +208,9 @@ class Ownership:
         """Spans of what ended shortly before the process before this one did: it may not have sent them."""
         # Without a mark no process lived for long enough to set one: all there is may be missing.
         since = lease.spans_confirmed_until or _BEGINNING
+        async for events in self._ledger.events.load_events_since(since):
+            for event in events:
+                self._event_traces.told_again(event)
         async for attempts in self._ledger.load_attempts_since(since):
             for ended in attempts:
                 plan = await self._plan(ended.facts.tenant_id, ended.facts.version_id)
