@@ -74,6 +74,8 @@ class Server:
         settings = [
             f"port={self.port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={self.home / 'pg'}",
             "max_prepared_transactions=4", "fsync=off",
+            # These would write WAL of their own, which tests count.
+            "autovacuum=off", "checkpoint_timeout=1h", "max_wal_size=4GB",
         ]  # fmt: skip
         self.process = subprocess.Popen(
             [*self._prefix, str(self._bin / "postgres"), "-D", str(self.home / "pg")]

@@ -20,5 +20,7 @@ async def test_load_generator_finishes_every_run_and_counts_the_costs(tmp_path: 
     assert result["refused_reports"] == 0
     assert result["timed_out"] is False
     assert result["engine_cpu_s_per_1000"] > 0
-    assert result["statements_per_task"] <= 1
-    assert result["wal_bytes_per_task"] <= 5000
+    # How many runs share a commit is up to the machine; alone, each takes two or three of two statements.
+    # What they cost at load is in test_engine_budget.py.
+    assert 0 < result["statements_per_task"] <= 8
+    assert 0 < result["wal_bytes_per_task"] <= 10_000

@@ -14,6 +14,7 @@ from broadaxe.config.tls import server_tls
 from broadaxe.domain.ids import EngineId
 from broadaxe.engine.context import EngineOptions
 from broadaxe.engine.core import EngineCore
+from broadaxe.expr.compiled import ExpressionLimits
 from broadaxe.grpc_api.lean.server import LeanServer
 from broadaxe.grpc_api.lean.settings import LeanSettings
 from broadaxe.grpc_api.method import Method
@@ -35,6 +36,12 @@ log = logging.getLogger("broadaxe.process")
 
 LEAST_CALL_TIME = 1.0
 """Seconds that open calls have to end even when the drain took all the time there was."""
+
+
+def expression_limits(settings: Settings) -> ExpressionLimits:
+    """How much an expression may take."""
+    own = settings.expressions
+    return ExpressionLimits(own.max_bytes, own.cache_size, own.inline_bytes, own.time_limit, own.max_waiting)
 
 
 class EnginePart:
@@ -99,6 +106,7 @@ class EnginePart:
             stream_gap=settings.runtime.stream_event_buffer_timeout,
             propagate=settings.otel.propagate_to_workers,
             replay_enabled=settings.runtime.replay_enabled,
+            expressions=expression_limits(settings),
             confirmed_until=lambda: _moment(self._shared.telemetry.confirmed_before()),
         )
 

@@ -16,6 +16,7 @@ from broadaxe.config.sections.auth import (
 )
 from broadaxe.config.sections.database import DatabaseSettings, SeedSettings
 from broadaxe.config.sections.engine import EngineSettings, SchedulerSettings
+from broadaxe.config.sections.expressions import ExpressionSettings
 from broadaxe.config.sections.grpc import GrpcSettings, InternalClientSettings, TlsSettings
 from broadaxe.config.sections.limits import LimitSettings
 from broadaxe.config.sections.mail import EmailSettings, SlackSettings
@@ -58,6 +59,7 @@ class Settings:
     tls: TlsSettings
     internal_client: InternalClientSettings
     engine: EngineSettings
+    expressions: ExpressionSettings
     database: DatabaseSettings
     seed: SeedSettings
     encryption: EncryptionSettings

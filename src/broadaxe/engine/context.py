@@ -7,6 +7,7 @@ from typing import Protocol
 
 from broadaxe.clock import Clock, Ids
 from broadaxe.domain.ids import EngineId
+from broadaxe.expr.compiled import ExpressionLimits
 from broadaxe.store.ledger import Ledger
 from broadaxe.telemetry.tracer import Tracer
 from broadaxe.telemetry.vocabulary import Label, Metric
@@ -88,6 +89,7 @@ class EngineOptions:
     propagate: bool = True
     """Whether workers are given the attempt's `traceparent`."""
     replay_enabled: bool = True
+    expressions: ExpressionLimits = field(default_factory=ExpressionLimits)
     confirmed_until: Callable[[], datetime | None] = field(default=lambda: None)
     """Up to when this process's spans have left it."""
 

@@ -38,6 +38,8 @@ from broadaxe.engine.services.sweep import Sweep
 from broadaxe.engine.services.timers_service import TimersService
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import RunTraces
+from broadaxe.expr.compiled import Cel
+from broadaxe.expr.evaluator import Evaluator
 from broadaxe.store.ledger import Ledger
 from broadaxe.telemetry.tracer import Tracer
 
@@ -71,6 +73,7 @@ class EngineCore:
         self._tally = Tally(meter)
         self._traces = RunTraces(context)
         self._catalog = Catalog(context)
+        self.evaluator = Evaluator(Cel(options.expressions))
         self._scheduler = Scheduler(context, self.memory, self._tally)
         self._dispatcher = Dispatcher(
             context, self.memory, self._scheduler, self._traces, self._tally, self._background
@@ -103,7 +106,7 @@ class EngineCore:
             self._liveness,
             self._background,
         )
-        self._registration = Registration(context, self._gate, self._catalog)
+        self._registration = Registration(context, self._gate, self._catalog, self.evaluator.cel)
         self._triggers = Triggers(
             context,
             self._gate,
@@ -181,6 +184,7 @@ class EngineCore:
         self._gate.set_closed()
         await self._within_drain(self.ownership.stop())
         await self.timers_service.stop()
+        await self.evaluator.close()
         self.flush_metrics()
         self.timers.clear()
 

@@ -12,7 +12,7 @@ from broadaxe.domain.task import TaskState
 from broadaxe.domain.workflow import Concurrency
 from broadaxe.engine.api import EventKind, Origin, Trigger
 from broadaxe.engine.dispatch.payload import with_traceparent
-from broadaxe.engine.ingest.expressions import Expressions
+from broadaxe.expr.compiled import Cel
 
 from .harness import OTHER, TENANT, Bench, make_bench
 
@@ -241,7 +241,7 @@ async def test_registration_of_the_same_definition_keeps_the_version() -> None:
 
 
 def test_expressions_that_do_not_compile_are_told_apart() -> None:
-    expressions = Expressions()
-    assert expressions.problem("concurrency", "input.key + checksum(input.name)") is None
-    assert expressions.problem("concurrency", "1 +") is not None
-    assert expressions.problem("concurrency", "nothing.x") is not None
+    expressions = Cel()
+    assert expressions.compile_problem("concurrency", "input.key + checksum(input.name)") is None
+    assert expressions.compile_problem("concurrency", "1 +") is not None
+    assert expressions.compile_problem("concurrency", "nothing.x") is not None

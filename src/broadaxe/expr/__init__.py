@@ -1,0 +1,1 @@
+"""CEL expressions: compiled once, cached, bounded in size, depth and time."""
