@@ -166,7 +166,13 @@ def _write_of(changed: Changed) -> TaskWrite:
     facts, status, decision = changed.before.facts, changed.before.status, changed.decision
     assert decision is not None
     return TaskWrite(
-        facts.tenant_id, facts.id, status.attempt, status.state, decision.status, decision.record, decision.notes
+        facts.tenant_id,
+        facts.id,
+        status.attempt,
+        status.state,
+        decision.status,
+        decision.record,
+        decision.notes,
     )
 
 

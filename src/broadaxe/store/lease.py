@@ -192,7 +192,9 @@ class LeaseKeeper:
                 async with asyncio.timeout(2.0), self._busy:
                     await session.fetch(statement("engine_leave"), engine_id)
             except DRIVER_ERRORS as error:
-                _log.warning("The others will notice by its silence that this engine is gone: %s", describe(error))
+                _log.warning(
+                    "The others will notice by its silence that this engine is gone: %s", describe(error)
+                )
         self._joined = None
 
     async def close(self) -> None:

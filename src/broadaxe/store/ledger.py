@@ -246,9 +246,7 @@ class Ledger(Protocol):
         """Store log lines. Not `owned`: those of a tenant that another engine may own."""
 
     # -- tasks that another engine may own: a commit of their own, and a message for the owner in it ----
-    def create_elsewhere(
-        self, tasks: Sequence[NewTask], *, patience: float | None
-    ) -> "Future[list[UUID]]":
+    def create_elsewhere(self, tasks: Sequence[NewTask], *, patience: float | None) -> "Future[list[UUID]]":
         """Like `create_tasks`, whoever owns the tenant."""
 
     def change_elsewhere(self, change: TaskChange, *, lazy: float | None = None) -> "Future[list[Changed]]":

@@ -22,7 +22,14 @@ _MOST_NAMED = 64
 async def put_messages(session: Session, messages: Sequence[Message], parent: Parent = None) -> list[Record]:
     """Leaves messages in the session's transaction; whom they are for, to be woken after its commit."""
     rows = [
-        (m.tenant_id, m.engine_id, m.kind in EVERYBODY and m.engine_id is None, m.kind, m.body, trace_bytes(m.trace))
+        (
+            m.tenant_id,
+            m.engine_id,
+            m.kind in EVERYBODY and m.engine_id is None,
+            m.kind,
+            m.body,
+            trace_bytes(m.trace),
+        )
         for m in messages
     ]
     return await session.fetch(

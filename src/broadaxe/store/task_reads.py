@@ -87,7 +87,9 @@ class TaskReads:
         async for page in self._pages(statement("task_finished_page"), *which, at):
             yield page
 
-    async def load_attempts_since(self, at: datetime, *which: int | None) -> AsyncIterator[list[EndedAttempt]]:
+    async def load_attempts_since(
+        self, at: datetime, *which: int | None
+    ) -> AsyncIterator[list[EndedAttempt]]:
         """Attempts that ended since then while their tasks went on, in pages."""
         size = self._db.options.live_page_rows
         after: tuple[UUID, int] = (_NO_ID, -1)
