@@ -37,6 +37,7 @@ JUDGES = {
         # Without service discovery, whose plugins are most of its dependencies.
         Judge("promtool", "github.com/prometheus/prometheus/cmd/promtool", "v0.316.0", "remove_all_sd"),
         Judge("collector", "tests/telemetry/collector", "v0.160.0"),
+        Judge("celgo", "tests/expr/cel_go", "v0.32.0"),
     )
 }
 

@@ -139,7 +139,7 @@ class Cluster:
         """The first column of the first row."""
         return (await self.fetch(query, *args))[0][0]
 
-    async def until_value(self, query: str, wanted: object, timeout: float = 20.0, *args: object) -> None:
+    async def until_value(self, query: str, wanted: object, timeout: float = 30.0, *args: object) -> None:
         """Wait until the statement's first value is this."""
 
         async def same() -> bool:

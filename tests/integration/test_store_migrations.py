@@ -58,7 +58,7 @@ async def test_ensure_partitions_while_a_task_is_being_read_waits_for_nobody(
     connection = await asyncpg.connect(dsn)
     async with connection.transaction():
         await connection.fetch("SELECT count(*) FROM task")
-        horizon = await asyncio.wait_for(ledger.partitions.ensure_partitions(9), 5)
+        horizon = await asyncio.wait_for(ledger.partitions.ensure_partitions(9), 30)
     await connection.close()
     assert horizon.made
 

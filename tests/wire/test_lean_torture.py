@@ -440,7 +440,7 @@ async def test_keepalive_closes_a_connection_that_does_not_answer() -> None:
     closed = asyncio.get_running_loop().create_future()
     side.pipe.on_close = lambda _: (side.connection.connection_lost(None), closed.set_result(None))
     await side.feed(START)
-    await asyncio.wait_for(closed, 5)
+    await asyncio.wait_for(closed, 30)
     assert frame(6, 0, 0, b"keepaliv") in side.take()
     await side.hang_up()
 
@@ -449,7 +449,7 @@ async def test_keepalive_closes_a_connection_that_never_begins() -> None:
     side = Side(LeanSettings(keepalive_timeout=0.05))
     closed = asyncio.get_running_loop().create_future()
     side.pipe.on_close = lambda _: (side.connection.connection_lost(None), closed.set_result(None))
-    await asyncio.wait_for(closed, 5)
+    await asyncio.wait_for(closed, 30)
 
 
 async def test_cancel_in_the_middle_of_a_reply_frees_what_waits() -> None:

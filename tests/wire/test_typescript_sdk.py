@@ -105,12 +105,12 @@ def test_stream_chunks_arrive_in_order(answers: Answers) -> None:
 def test_unknown_workflow_is_not_found_at_once(answers: Answers) -> None:
     assert "NOT_FOUND" in value(answers, "unknown")
     assert "ts-no-such-workflow" in value(answers, "unknown")
-    assert answers["unknown"]["ms"] < 2_000
+    assert answers["unknown"]["ms"] < 20_000
 
 
 def test_durable_task_registers_and_its_trigger_is_unimplemented(answers: Answers) -> None:
     assert "UNIMPLEMENTED" in value(answers, "durable")
-    assert answers["durable"]["ms"] < 2_000
+    assert answers["durable"]["ms"] < 20_000
 
 
 def test_reads_over_rest(answers: Answers) -> None:

@@ -86,7 +86,7 @@ class Seen:
 
     async def until(self, condition: Any) -> None:
         """Wait until a condition over what was told holds."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():
                 self.changed.clear()
                 await self.changed.wait()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from broadaxe.app.shared import Shared, local_address
+from broadaxe.app.shared import Shared, local_address, schedule_limits
 from broadaxe.clock import Clock
 from broadaxe.config.settings import Settings
 from broadaxe.config.tls import server_tls
@@ -28,6 +28,7 @@ from broadaxe.grpc_api.servicers.v1_dispatcher import V1DispatcherServicer
 from broadaxe.grpc_api.servicers.workflows import WorkflowServicer
 from broadaxe.grpc_api.transport import BindFailed, Transport
 from broadaxe.grpc_api.transport_grpcio import GrpcioServer, GrpcioSettings
+from broadaxe.store.health import DatabaseHealth
 from broadaxe.store.ledger import Message
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.health import Health, HttpListener
@@ -59,6 +60,8 @@ class EnginePart:
             shared.telemetry.metrics,
             self._options(),
             (self._maintain,),
+            # Two statements a minute, only where somebody looks at what they say.
+            (DatabaseHealth(shared.database).read,) if shared.telemetry.metrics.enabled else (),
         )
         self.core.sweep.on_token_revoked.append(self._forget_token)
         observer = TelemetryObserver(shared.telemetry.tracer, shared.telemetry.metrics)
@@ -106,6 +109,10 @@ class EnginePart:
             stream_gap=settings.runtime.stream_event_buffer_timeout,
             propagate=settings.otel.propagate_to_workers,
             replay_enabled=settings.runtime.replay_enabled,
+            fire_grace=settings.schedules.cron_grace,
+            catch_up=settings.schedules.cron_catch_up == "last",
+            schedule_horizon=settings.schedules.horizon,
+            schedule_limits=schedule_limits(settings),
             expressions=expression_limits(settings),
             confirmed_until=lambda: _moment(self._shared.telemetry.confirmed_before()),
         )
@@ -115,6 +122,8 @@ class EnginePart:
         kept = settings.limits.core_partition_retention or settings.limits.tenant_retention_period
         retention = timedelta(seconds=kept) if settings.runtime.enable_data_retention else None
         await self._shared.ledger.partitions.maintain(retention)
+        if retention is not None:
+            await self._shared.ledger.schedules.prune(self._shared.clock.now() - retention)
 
     def _forget_token(self, message: Message) -> None:
         self._shared.verifier.forget(UUID(json.loads(message.body)["token_id"]))

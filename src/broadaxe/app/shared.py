@@ -10,6 +10,7 @@ from broadaxe.auth.verifier import TokenRow, TokenVerifier
 from broadaxe.clock import Clock, Ids
 from broadaxe.config.settings import Settings
 from broadaxe.domain.ids import TenantId
+from broadaxe.engine.schedules.limits import ScheduleLimits
 from broadaxe.store.connection import Database
 from broadaxe.store.options import StoreOptions
 from broadaxe.store.postgres_ledger import PostgresLedger
@@ -75,6 +76,15 @@ def store_options(settings: Settings, role: str) -> StoreOptions:
         held_max_bytes=engine.hold_max_bytes,
         held_max_seconds=engine.hold_max_duration,
         days_ahead=engine.partitions_ahead,
+    )
+
+
+def schedule_limits(settings: Settings) -> ScheduleLimits:
+    """How much one tenant may plan."""
+    return ScheduleLimits(
+        crons=settings.schedules.max_crons,
+        scheduled=settings.schedules.max_scheduled,
+        payload=settings.grpc.max_msg_size,
     )
 
 

@@ -33,8 +33,13 @@ from broadaxe.engine.ingest.reports import Reports
 from broadaxe.engine.ingest.trigger import Triggers
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
 from broadaxe.engine.scheduler.memory import Memory
+from broadaxe.engine.scheduler.pausing import Pausing
 from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.timers import Timers
+from broadaxe.engine.schedules.changes import ScheduleChanges, read_change
+from broadaxe.engine.schedules.firing import Firing
+from broadaxe.engine.schedules.requests import ScheduleRequests, asked_in
+from broadaxe.engine.schedules.service import Schedules
 from broadaxe.engine.services.heartbeats import Heartbeats
 from broadaxe.engine.services.liveness import Liveness
 from broadaxe.engine.services.maintenance import Chore, Maintenance
@@ -66,7 +71,9 @@ class EngineCore:
         meter: Meter,
         options: EngineOptions,
         chores: tuple[Chore, ...] = (),
+        readings: tuple[Chore, ...] = (),
     ) -> None:
+        """`chores` are done every hour or so, `readings` every minute, both by the owner alone."""
         context = EngineContext(ledger, clock, ids, tracer, meter, options)
         self._clock = clock
         self._drain_wait = options.drain_wait
@@ -126,7 +133,6 @@ class EngineCore:
             self._liveness,
             self._background,
         )
-        self._registration = Registration(context, self._gate, self._catalog, self.evaluator.cel)
         parts = (
             context,
             self._gate,
@@ -139,6 +145,22 @@ class EngineCore:
         )
         self._triggers = Triggers(*parts)
         self._triggers_elsewhere = Triggers(*parts, owned=False)
+        self._schedules = Schedules(
+            context,
+            self._gate,
+            self.timers,
+            Firing(context, self.memory, self._triggers, self._tally),
+        )
+        changes = ScheduleChanges(
+            context,
+            self._gate,
+            self.timers,
+            self._catalog,
+            self._schedules,
+            Pausing(context, self.memory, self._scheduler, self._lifecycle),
+        )
+        self.schedules = ScheduleRequests(ledger, clock, ids, options.schedule_limits, changes.announce)
+        self._registration = Registration(context, self._gate, self._catalog, self.evaluator.cel, changes)
         self._reports = Reports(context, self._gate, self._held, self.memory, writes, self._tally)
         self._operations = Operations(context, self._gate, self.memory, self._catalog, writes)
         self._neighbours.build(
@@ -170,12 +192,14 @@ class EngineCore:
             self._neighbours.interest,
             self._neighbours.watching,
             self._neighbours.rows_changed,
+            lambda message: changes.apply(message.tenant_id, read_change(message.body)),
         )
         self.timers_service = TimersService(clock, self.timers)
         self.heartbeats = Heartbeats(
             context, self._gate, self.memory, self.timers, self._neighbours.guests.workers
         )
         self.maintenance = Maintenance(self._gate, self.timers, options.maintenance_every, chores)
+        self.readings = Maintenance(self._gate, self.timers, options.watch_every, readings)
         self.sweep = Sweep(
             context,
             self._gate,
@@ -187,7 +211,7 @@ class EngineCore:
             self.ownership.confirmed_until,
             self._tally,
         )
-        Gauges(meter, clock, self.memory, self._epochs)
+        Gauges(meter, clock, self.memory, self._epochs, self._schedules.book)
 
     @property
     def ready(self) -> bool:
@@ -200,6 +224,7 @@ class EngineCore:
         self.ownership.start()
         self.heartbeats.start()
         self.maintenance.start()
+        self.readings.start()
         self.sweep.start()
 
     async def until_ready(self) -> None:
@@ -237,8 +262,10 @@ class EngineCore:
 
     async def _finish(self) -> None:
         await self.maintenance.stop()
+        await self.readings.stop()
         await self.sweep.stop()
         await self.heartbeats.stop()
+        await self._schedules.stop()
         await self._lifecycle.writes.settle()
         await self._background.settle()
 
@@ -264,6 +291,7 @@ class EngineCore:
             "sweep": self.sweep.healthy(),
             "heartbeats": self.heartbeats.healthy(),
             "maintenance": self.maintenance.healthy(),
+            "schedules": self._schedules.healthy(),
         }
 
     def flush_metrics(self) -> None:
@@ -278,6 +306,7 @@ class EngineCore:
     def gained(self, partition: int) -> None:
         """Memory is whole: answer who waited."""
         self._neighbours.gained(partition)
+        self._schedules.gained()
         self._background.spawn(self._inbox.gained(partition), "messages of a take-over")
 
     def dropped(self, partition: int) -> None:
@@ -298,6 +327,7 @@ class EngineCore:
         self._results.forget()
         self._events.close_for(gone)
         self._results.recheck()
+        self._schedules.gained()
 
     async def settled(self) -> None:
         """Wait for what is in flight."""
@@ -325,7 +355,7 @@ class EngineCore:
         self, tenant_id: TenantId, definition: WorkflowDefinition, origin: Origin
     ) -> WorkflowVersion:
         """See `Engine.put_workflow`."""
-        version = await self._registration.put_workflow(tenant_id, definition)
+        version = await self._registration.put_workflow(tenant_id, definition, asked_in(origin))
         await self._neighbours.registered(tenant_id, definition.name)
         return version
 

@@ -38,7 +38,8 @@ class Gate:
         self._partitions = partitions
         self._waiting: list[Future[None]] = []
         self._ended = False
-        self._generation = 0
+        self.generation = 0
+        """Raised whenever a partition comes or goes."""
         self.owned: dict[int, Owned] = {}
         self.open = False
         self.draining = False
@@ -59,8 +60,8 @@ class Gate:
 
     def take(self, partition: int, now: float) -> None:
         """The partition's memory is whole: this process decides for its tenants."""
-        self._generation += 1
-        self.owned[partition] = Owned(self._generation, now)
+        self.generation += 1
+        self.owned[partition] = Owned(self.generation, now)
 
     def leave(self, partition: int) -> None:
         """It is being handed over."""
@@ -70,7 +71,10 @@ class Gate:
 
     def drop(self, partition: int) -> bool:
         """It is not owned any more; whether it was."""
-        return self.owned.pop(partition, None) is not None
+        if self.owned.pop(partition, None) is None:
+            return False
+        self.generation += 1
+        return True
 
     def owns(self, tenant_id: TenantId) -> bool:
         """Whether this process decides for the tenant."""

@@ -11,6 +11,7 @@ from broadaxe.engine.api import ActionKind, RunFinished
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.dispatch.sessions import Session, Written
 from broadaxe.engine.scheduler.live import LiveTask, StepPlan
+from broadaxe.store.ledger import EndedAttempt
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.context import (
     ZERO_SPAN_ID,
@@ -32,6 +33,11 @@ _OUTCOMES = {
     AttemptOutcome.TIMED_OUT: ("timed_out", "timeout"),
     AttemptOutcome.REASSIGNED: ("reassigned", "worker_lost"),
     AttemptOutcome.SEND_FAILED: ("send_failed", "send_failed"),
+}
+_REPLAYED = {
+    AttemptOutcome.REPLAYED_COMPLETED: TaskState.COMPLETED,
+    AttemptOutcome.REPLAYED_FAILED: TaskState.FAILED,
+    AttemptOutcome.REPLAYED_CANCELLED: TaskState.CANCELLED,
 }
 _TIMED_OUT = re.compile(r"Task exceeded timeout of [0-9a-z.]+")
 _ERROR_CLASS = re.compile(
@@ -149,6 +155,27 @@ class RunTraces:
             str(record.worker_id),
             (reason, _failure(record.error)[1]),
         )
+
+    def told_again(self, ended: EndedAttempt, plan: StepPlan) -> None:
+        """After a restart: an attempt that ended while its task went on. Where a person ran the task again,
+        its last attempt ended the task at first, and that end is what was told."""
+        record = ended.record
+        state = _REPLAYED.get(record.outcome)
+        if state is None:
+            self.attempt_ended(ended.facts, plan, record, replayed=True)
+            return
+        status = TaskStatus(
+            state=state,
+            attempt=record.attempt,
+            queued_at=record.queued_at,
+            # As many retries as there were attempts: nobody had run it again before.
+            app_retries=record.attempt if ended.first_run else 0,
+            worker_id=record.worker_id,
+            assigned_at=record.assigned_at,
+            finished_at=record.ended_at,
+            error=record.error,
+        )
+        self.finished(ended.facts, plan, status, replayed=True)
 
     def reassigned(self, facts: TaskFacts, plan: StepPlan, record: AttemptRecord) -> None:
         """An attempt was taken from a worker that is gone."""

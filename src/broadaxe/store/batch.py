@@ -1,6 +1,7 @@
 """The statements of one group commit: one a kind, whatever the number of operations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -20,12 +21,16 @@ from broadaxe.store.pending import Pending
 from broadaxe.store.rows import (
     attempt_row,
     columns_of,
+    fire_row,
     log_row,
     note_rows,
+    scheduled_row,
+    skip_row,
     task_of,
     task_row,
     write_row,
 )
+from broadaxe.store.schedule_ledger import NOBODY, SkipRecord
 from broadaxe.store.session import Record, Session
 from broadaxe.store.statements import statement
 
@@ -35,9 +40,10 @@ ClaimKey = tuple[UUID, UUID, str]
 class Batch:
     """Applies operations inside an open transaction. `rows` counts what was written."""
 
-    def __init__(self, session: Session, parent: Parent) -> None:
+    def __init__(self, session: Session, parent: Parent, now: Callable[[], datetime]) -> None:
         self._session = session
         self._parent = parent
+        self._now = now
         self.rows = 0
         self.posted: list[Record] = []
         """Whom messages were left for."""
@@ -45,7 +51,13 @@ class Batch:
     async def apply(self, ops: Sequence[Pending]) -> list[object]:
         """The result of each operation, to be told once the transaction is committed."""
         tasks = [task for op in ops for task in op.tasks]
-        holders = await self._claim(tasks) if any(task.claim for task in tasks) else {}
+        skips = [skip for op in ops for skip in op.skips]
+        holders: dict[UUID, UUID] = {}
+        if skips or any(task.fire for task in tasks):
+            holders = await self._fire([task for task in tasks if task.fire is not None], skips)
+        claiming = [task for task in tasks if task.claim and task.facts.run_id not in holders]
+        if claiming:
+            holders |= await self._claim(claiming)
         created = [task for task in tasks if task.facts.run_id not in holders]
         await self._create(created)
         judged = await self._judge([op.change for op in ops if op.change is not None])
@@ -107,6 +119,28 @@ class Batch:
     async def _insert(self, name: str, columns: list[list[object]]) -> None:
         await self._session.fetch(statement(name), *columns, parent=self._parent, batch=len(columns[0]))
         self.rows += len(columns[0])
+
+    async def _fire(self, tasks: Sequence[NewTask], skips: Sequence[SkipRecord]) -> dict[UUID, UUID]:
+        """Takes due times and notes the skipped; what was not to be had, by run id, answered with nobody."""
+        taken: set[UUID] = set()
+        for cron, name, width in ((True, "fire_claim_batch", 6), (False, "scheduled_claim_batch", 5)):
+            rows = [fire_row(task) for task in tasks if task.fire is not None and task.fire.cron is cron]
+            rows += [skip_row(skip) for skip in skips if skip.cron is cron]
+            if not rows:
+                continue
+            # In the order of their keys, so that two processes never wait for each other in a circle.
+            rows.sort(key=lambda row: row[:3])
+            columns = columns_of(rows if cron else [scheduled_row(row) for row in rows], width)
+            found = await self._session.fetch(
+                statement(name),
+                *columns,
+                *(() if cron else (self._now(),)),
+                parent=self._parent,
+                batch=len(rows),
+            )
+            self.rows += len(found)
+            taken |= {record[0] for record in found}
+        return {task.facts.run_id: NOBODY for task in tasks if task.facts.run_id not in taken}
 
     async def _claim(self, tasks: Sequence[NewTask]) -> dict[UUID, UUID]:
         """Takes the keys; those of `tasks` that lost theirs, by run id, with the run that holds it."""

@@ -25,6 +25,7 @@ from broadaxe.domain.task import TaskFilter as TaskFilter
 from broadaxe.domain.workflow import LabelValue as LabelValue
 from broadaxe.domain.workflow import WorkflowDefinition
 from broadaxe.domain.workflow import WorkflowVersion as WorkflowVersion
+from broadaxe.store.schedule_ledger import FireClaim, ScheduleLedger, SkipRecord
 from broadaxe.telemetry.context import TraceContext
 
 
@@ -54,6 +55,8 @@ class NewTask:
     claim: ChildClaim | None = None
     trace: TraceContext | None = None
     """Parent of this member's commit-wait span; None when unsampled."""
+    fire: FireClaim | None = None
+    """The due time it is started for."""
     messages: "tuple[Message, ...]" = ()
     """Left for other engines in the same commit, if the task is created."""
 
@@ -137,6 +140,8 @@ class EndedAttempt:
 
     facts: TaskFacts
     record: AttemptRecord
+    first_run: bool
+    """Whether nobody had run the task again before this attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +192,9 @@ class MessageKind(IntEnum):
     WATCHED = 18
     """For that engine: what happened."""
     UNWATCH = 19
-    CHUNK = 20
+    SCHEDULES_CHANGED = 20
+    """Crons of a workflow, planned runs, or how a workflow is paused: the owner reads them again."""
+    CHUNK = 21
     """A chunk that a task streams reached another engine."""
 
 
@@ -232,10 +239,15 @@ class Ledger(Protocol):
 
     state: DatabaseState
 
+    @property
+    def schedules(self) -> ScheduleLedger:
+        """Crons, planned runs, pauses."""
+
     # -- tasks: these join the group commit ----------------------------------------------------------
     def create_tasks(self, tasks: Sequence[NewTask], *, patience: float | None) -> "Future[list[UUID]]":
         """Create tasks. Resolves to one run id each: its own, or the one that already holds its claim
-        (then nothing was created for it). `patience`: seconds to wait for an absent database; None = hold.
+        (then nothing was created for it), or `NOBODY` if its due time is not to be had. `patience`: seconds
+        to wait for an absent database; None = hold.
         """
 
     def write_task(self, write: TaskWrite, *, lazy: float | None = None) -> "Future[bool]":
@@ -251,6 +263,9 @@ class Ledger(Protocol):
 
     def change_elsewhere(self, change: TaskChange, *, lazy: float | None = None) -> "Future[list[Changed]]":
         """Lock rows, judge them as they are, write what follows; unknown ids are left out."""
+
+    def record_skips(self, skips: Sequence[SkipRecord]) -> "Future[None]":
+        """Note due times that get no run."""
 
     def post(self, messages: Sequence[Message]) -> "Future[None]":
         """Leave messages for the owners and wake them (NOTIFY from a transaction of its own)."""
@@ -269,9 +284,10 @@ class Ledger(Protocol):
 
     # -- workflows ------------------------------------------------------------------------------------
     def put_workflow(
-        self, tenant_id: TenantId, definition: WorkflowDefinition
+        self, tenant_id: TenantId, definition: WorkflowDefinition, trace: TraceContext | None = None
     ) -> "Awaitable[WorkflowVersion]":
-        """Store a version, or return the newest if its checksum is the same. Safe under concurrency:
+        """Store a version with its crons (`trace`: where it was asked for), or return the newest if its
+        checksum is the same. Safe under concurrency:
         two processes that register the same workflow at once both succeed and get one workflow id."""
 
     def latest_version(self, tenant_id: TenantId, name: str) -> "Awaitable[WorkflowVersion | None]": ...

@@ -10,6 +10,7 @@ from uuid import UUID
 from broadaxe.domain.errors import BroadaxeError, ResourceExhausted, Unavailable
 from broadaxe.domain.ids import EngineId
 from broadaxe.store.ledger import LogLine, NewTask, TaskChange, TaskWrite
+from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.telemetry.context import TraceContext
 
 ROW_OVERHEAD = 400
@@ -39,6 +40,7 @@ class Pending:
     tasks: Sequence[NewTask] = ()
     write: TaskWrite | None = None
     lines: Sequence[LogLine] = ()
+    skips: Sequence[SkipRecord] = ()
     change: TaskChange | None = None
     partition: int | None = None
     """Whose lease fences it; None for what any engine may write."""

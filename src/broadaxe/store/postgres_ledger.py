@@ -30,10 +30,13 @@ from broadaxe.store.ledger import (
 from broadaxe.store.messages import MessagePost
 from broadaxe.store.options import StoreOptions
 from broadaxe.store.partitions import Partitions
+from broadaxe.store.schedule_ledger import SkipRecord
+from broadaxe.store.schedules import ScheduleStore
 from broadaxe.store.task_reads import TaskReads
 from broadaxe.store.workers import WorkerStore
 from broadaxe.store.workflows import WorkflowStore
 from broadaxe.store.writer import GroupCommitWriter
+from broadaxe.telemetry.context import TraceContext
 from broadaxe.telemetry.tracer import Tracer
 
 
@@ -48,6 +51,7 @@ class PostgresLedger:
         self.database = database
         self.state: DatabaseState = database.availability.state
         self.partitions = Partitions(database)
+        self.schedules = ScheduleStore(database)
         self._lease = LeaseKeeper(database)
         self._messages = MessagePost(database)
         self._writer = GroupCommitWriter(
@@ -148,6 +152,9 @@ class PostgresLedger:
     ) -> "asyncio.Future[list[Changed]]":
         return self._elsewhere.change(change, lazy)
 
+    def record_skips(self, skips: Sequence[SkipRecord]) -> "asyncio.Future[None]":
+        return self._writer.skip(skips, self._partition(skips[0].tenant_id))
+
     def post(self, messages: Sequence[Message]) -> "asyncio.Future[None]":
         return asyncio.ensure_future(self._messages.post(messages))
 
@@ -167,8 +174,10 @@ class PostgresLedger:
 
     # -- workflows -------------------------------------------------------------------------------------
 
-    async def put_workflow(self, tenant_id: TenantId, definition: WorkflowDefinition) -> WorkflowVersion:
-        return await self._workflows.put_workflow(tenant_id, definition)
+    async def put_workflow(
+        self, tenant_id: TenantId, definition: WorkflowDefinition, trace: TraceContext | None = None
+    ) -> WorkflowVersion:
+        return await self._workflows.put_workflow(tenant_id, definition, trace)
 
     async def latest_version(self, tenant_id: TenantId, name: str) -> WorkflowVersion | None:
         return await self._workflows.latest_version(tenant_id, name)

@@ -19,6 +19,7 @@ from broadaxe.store.connection import WRITER_SETTINGS, Database
 from broadaxe.store.failures import DRIVER_ERRORS, Failure, classify, describe, sqlstate_of
 from broadaxe.store.ledger import Changed, Fenced, LogLine, NewTask, StoreError, TaskChange, TaskWrite
 from broadaxe.store.pending import ROW_OVERHEAD, Fence, Pending, PendingQueue, size_of_task, size_of_write
+from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.store.session import Record, Session
 from broadaxe.store.statements import statement
 from broadaxe.telemetry import names as T
@@ -115,6 +116,12 @@ class GroupCommitWriter:
         if change.trace is not None and change.trace.sampled:
             op.parents = tuple((change.trace, task_id) for task_id in change.ids[:1])
         return self._submit(op, lazy)
+
+    def skip(self, skips: Sequence[SkipRecord], partition: int) -> "asyncio.Future[None]":
+        """Queues notes of due times that get no run."""
+        op = self._pending(ROW_OVERHEAD * len(skips), None)
+        op.skips, op.count, op.partition = skips, len(skips), partition
+        return self._submit(op, None)
 
     def _pending(self, size: int, patience: float | None) -> Pending:
         loop = asyncio.get_running_loop()
@@ -312,7 +319,7 @@ class GroupCommitWriter:
         transaction: str | None = None
         results: list[object] = []
         committing = False
-        batch = Batch(session, trace.parent)
+        batch = Batch(session, trace.parent, self._db.clock.now)
         try:
             transaction = await self._open(session, fences, trace)
             results = await batch.apply(ops)

@@ -16,7 +16,7 @@ from broadaxe.domain.fleet import Fleet, Held, Member
 from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId, WorkflowId
 from broadaxe.domain.metadata import matches
 from broadaxe.domain.registration import checksum
-from broadaxe.domain.task import AttemptRecord, Note, TaskFilter, TaskState
+from broadaxe.domain.task import AttemptOutcome, AttemptRecord, Note, TaskFilter, TaskState
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
 from broadaxe.store.ledger import (
     EVERYBODY,
@@ -34,6 +34,9 @@ from broadaxe.store.ledger import (
     TaskWrite,
     WorkerRow,
 )
+from broadaxe.store.schedule_ledger import NOBODY, SkipRecord
+from broadaxe.telemetry.context import TraceContext
+from broadaxe.testkit.memory_schedules import MemorySchedules, ScheduleTables
 
 _NAMESPACE = UUID("6f1d0b1e-5f4c-4d0a-9f0e-0a6b3c2d1e4f")
 _PAGE = 500
@@ -55,6 +58,7 @@ class MemoryTables:
         self.messages: list[Message] = []
         self.members: dict[EngineId, MemoryLedger] = {}
         """Engines that have joined."""
+        self.schedules = ScheduleTables()
         self.epoch = 0
         self.owner: MemoryLedger | None = None
         self.waiting: deque[tuple[MemoryLedger, Future[None]]] = deque()
@@ -70,6 +74,7 @@ class MemoryLedger:
     def __init__(self, clock: Clock, tables: MemoryTables | None = None) -> None:
         self._clock = clock
         self.tables = tables if tables is not None else MemoryTables()
+        self.schedules = MemorySchedules(self.tables.schedules, self.tables.newest, clock.now)
         self.state = DatabaseState(available=True)
         self.hold = False
         self.refuse: Callable[[object], BaseException | None] = lambda item: None
@@ -84,7 +89,7 @@ class MemoryLedger:
         self._losers: list[Callable[[int], None]] = []
         self._lookers: list[Callable[[Fleet], None]] = []
         self._engine_id: EngineId | None = None
-        self.schedules = True
+        self._takes_leases = True
 
     # -- the group commit -------------------------------------------------------------------------------
 
@@ -121,9 +126,7 @@ class MemoryLedger:
         self._enqueue(commit)
         return future
 
-    def create_elsewhere(
-        self, tasks: Sequence[NewTask], *, patience: float | None
-    ) -> "Future[list[UUID]]":
+    def create_elsewhere(self, tasks: Sequence[NewTask], *, patience: float | None) -> "Future[list[UUID]]":
         """Create tasks without the lease."""
         future: Future[list[UUID]] = asyncio.get_running_loop().create_future()
         items = list(tasks)
@@ -187,11 +190,16 @@ class MemoryLedger:
                 self.tables.messages.append(message)
         if messages:
             for ledger in list(self.tables.members.values()):
-                asyncio.get_running_loop().call_soon(ledger.wake)
+                if ledger is not self:
+                    asyncio.get_running_loop().call_soon(ledger.wake)
 
     def add_log_lines(self, lines: Sequence[LogLine], *, owned: bool = True) -> "Future[None]":
         """Store log lines."""
         return self._later(lambda: self.tables.logs.extend(lines))
+
+    def record_skips(self, skips: Sequence[SkipRecord]) -> "Future[None]":
+        """Note due times that get no run."""
+        return self._later(lambda: self.schedules.skip(skips))
 
     def post(self, messages: Sequence[Message]) -> "Future[None]":
         """Leave messages."""
@@ -265,6 +273,8 @@ class MemoryLedger:
 
     def _create(self, task: NewTask) -> UUID:
         facts = task.facts
+        if task.fire is not None and not self.schedules.claim(task):
+            return NOBODY
         if task.claim is not None:
             holder = self.tables.claims.setdefault((facts.tenant_id, task.claim), facts.run_id)
             if holder != facts.run_id:
@@ -337,7 +347,9 @@ class MemoryLedger:
 
     # -- workflows --------------------------------------------------------------------------------------
 
-    async def put_workflow(self, tenant_id: TenantId, definition: WorkflowDefinition) -> WorkflowVersion:
+    async def put_workflow(
+        self, tenant_id: TenantId, definition: WorkflowDefinition, trace: TraceContext | None = None
+    ) -> WorkflowVersion:
         """A new version unless the newest is the same."""
         await self._reach()
         newest = self.tables.newest.get((tenant_id, definition.name))
@@ -352,6 +364,7 @@ class MemoryLedger:
         self.tables.newest[(tenant_id, definition.name)] = version
         self.tables.versions[version_id] = version
         self.tables.checksums[version_id] = digest
+        self.schedules.declare(version, trace)
         return version
 
     async def latest_version(self, tenant_id: TenantId, name: str) -> WorkflowVersion | None:
@@ -452,7 +465,8 @@ class MemoryLedger:
     def fleet(self) -> Fleet:
         """Who has joined, and whose the lease is."""
         members = tuple(
-            Member(engine_id, ledger.schedules) for engine_id, ledger in sorted(self.tables.members.items())
+            Member(engine_id, ledger._takes_leases)
+            for engine_id, ledger in sorted(self.tables.members.items())
         )
         owner = self.tables.owner
         held = owner._engine_id if owner is not None else None
@@ -465,7 +479,7 @@ class MemoryLedger:
 
     def join(self, engine_id: EngineId, *, schedules: bool) -> None:
         """Known to the others at once."""
-        self._engine_id, self.schedules = engine_id, schedules
+        self._engine_id, self._takes_leases = engine_id, schedules
         self.tables.members[engine_id] = self
 
     async def joined(self) -> None:
@@ -532,7 +546,9 @@ class MemoryLedger:
             await asyncio.sleep(0)
             yield live[at : at + _PAGE]
 
-    async def load_finished_since(self, at: datetime, partition: int | None = None) -> AsyncIterator[list[StoredTask]]:
+    async def load_finished_since(
+        self, at: datetime, partition: int | None = None
+    ) -> AsyncIterator[list[StoredTask]]:
         """What became final since then."""
         await asyncio.sleep(0)
         yield [
@@ -541,11 +557,21 @@ class MemoryLedger:
             if stored.status.finished_at is not None and stored.status.finished_at >= at
         ]
 
-    async def load_attempts_since(self, at: datetime, partition: int | None = None) -> AsyncIterator[list[EndedAttempt]]:
+    async def load_attempts_since(
+        self, at: datetime, partition: int | None = None
+    ) -> AsyncIterator[list[EndedAttempt]]:
         """What ended since then while its task went on."""
         await asyncio.sleep(0)
         yield [
-            EndedAttempt(self.tables.tasks[task_id].facts, record)
+            EndedAttempt(
+                self.tables.tasks[task_id].facts,
+                record,
+                all(
+                    earlier.outcome < AttemptOutcome.REPLAYED_COMPLETED
+                    for earlier in records
+                    if earlier.attempt < record.attempt
+                ),
+            )
             for task_id, records in self.tables.attempts.items()
             for record in records
             if record.ended_at >= at

@@ -86,6 +86,7 @@ def _memory_is_the_rows(memory: Memory, stored: Mapping[UUID, StoredTask]) -> No
 
 def _each_task_in_one_place(memory: Memory) -> None:
     queued = Counter(live.id for queue in memory.queues.values() for live in queue.waiting())
+    queued.update(live.id for live in memory.pauses.everyone())
     assigned = Counter(task_id for worker in memory.workers.values() for task_id in worker.tasks)
     for queue in memory.queues.values():
         if queue.size != sum(1 for _ in queue.waiting()):

@@ -41,7 +41,9 @@ class Inbox:
         interest: Interest,
         watching: WatchingElsewhere,
         rows_changed: RowsChanged,
+        schedules_changed: Callable[[Message], Awaitable[None]],
     ) -> None:
+        self._schedules_changed = schedules_changed
         self._gate = gate
         self._guests = guests
         self._hosts = hosts
@@ -114,6 +116,8 @@ class Inbox:
             self._watching.watch(tenant_id, _body(message, Watching))
         elif kind is MessageKind.UNWATCH:
             self._watching.unwatch(_body(message, Watching))
+        elif kind is MessageKind.SCHEDULES_CHANGED:
+            await self._schedules_changed(message)
         elif kind is MessageKind.CHUNK:
             await self._watching.chunk(tenant_id, _body(message, Chunk))
 
@@ -129,6 +133,7 @@ _FOR_OWNER = frozenset(
         MessageKind.WATCH,
         MessageKind.UNWATCH,
         MessageKind.CHUNK,
+        MessageKind.SCHEDULES_CHANGED,
     }
 )
 

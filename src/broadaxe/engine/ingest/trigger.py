@@ -16,7 +16,7 @@ from broadaxe.domain.errors import (
     Unimplemented,
 )
 from broadaxe.domain.ids import TenantId
-from broadaxe.domain.task import Assigned, TaskStatus
+from broadaxe.domain.task import Assigned, TaskFacts, TaskStatus
 from broadaxe.domain.transitions import decide
 from broadaxe.engine.api import Origin, Trigger
 from broadaxe.engine.context import EngineContext
@@ -31,6 +31,7 @@ from broadaxe.engine.scheduler.workers import Worker
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import RunTraces, run_context
 from broadaxe.store.ledger import NewTask
+from broadaxe.store.schedule_ledger import NOBODY, FireClaim
 
 
 class Coming:
@@ -105,6 +106,18 @@ class Triggers:
             items.append((trigger, plan, parent))
         return await self._create(tenant_id, items, origin) if items else []
 
+    async def planned(
+        self, tenant_id: TenantId, trigger: Trigger, fire: FireClaim, origin: Origin
+    ) -> UUID | None:
+        """Start the run of a due time, in a trace of its own; None if that is not to be had any more."""
+        self._gate.require()
+        check(trigger, self._options)
+        plan = await self._plan(tenant_id, trigger.workflow)
+        _require_runnable(plan)
+        parent = await self._parent(tenant_id, trigger) if trigger.parent_task_id is not None else None
+        ids = await self._create(tenant_id, [(trigger, plan, parent)], origin, fire)
+        return ids[0] if ids[0] != NOBODY else None
+
     async def settle(self) -> None:
         """Wait until no creation is in flight."""
         while self._in_flight:
@@ -129,14 +142,18 @@ class Triggers:
         return Parent(stored.facts, stored.status.attempt)
 
     async def _create(
-        self, tenant_id: TenantId, items: list[tuple[Trigger, StepPlan, Parent | None]], origin: Origin
+        self,
+        tenant_id: TenantId,
+        items: list[tuple[Trigger, StepPlan, Parent | None]],
+        origin: Origin,
+        fire: FireClaim | None = None,
     ) -> list[UUID]:
         self._gate.require()
         self._require_room(tenant_id, items)
         coming: list[Coming] = []
         tasks: list[NewTask] = []
         for trigger, plan, parent in items:
-            one, task = self._prepare(tenant_id, trigger, plan, parent, origin)
+            one, task = self._prepare(tenant_id, trigger, plan, parent, origin, fire)
             coming.append(one)
             tasks.append(task)
         answer: Future[list[UUID]] = asyncio.get_running_loop().create_future()
@@ -160,13 +177,19 @@ class Triggers:
                 raise ResourceExhausted(f"queue {action} holds {queue.size} tasks; its limit is reached")
 
     def _prepare(
-        self, tenant_id: TenantId, trigger: Trigger, plan: StepPlan, parent: Parent | None, origin: Origin
+        self,
+        tenant_id: TenantId,
+        trigger: Trigger,
+        plan: StepPlan,
+        parent: Parent | None,
+        origin: Origin,
+        fire: FireClaim | None,
     ) -> tuple[Coming, NewTask]:
         now = self._clock.now()
-        facts = self._planner.facts(tenant_id, trigger, plan, parent, origin, now)
+        facts = self._planner.facts(tenant_id, trigger, plan, parent, origin, now, rooted=fire is not None)
         status: TaskStatus = waiting_status(now)
         need = need_of(plan, facts)
-        worker = self._reserve(tenant_id, plan, need, facts.id)
+        worker = self._reserve(tenant_id, plan, need, facts)
         if worker is not None:
             decision = decide(status, plan.policy, Assigned(worker.row.id), now)
             assert decision is not None
@@ -179,12 +202,12 @@ class Triggers:
             origin.parent = place
         trace = place if place.sampled else None
         coming = Coming(live, worker, self._gate.generation_of(tenant_id))
-        return coming, NewTask(facts, status, claim_of(trigger), trace)
+        return coming, NewTask(facts, status, claim_of(trigger) if fire is None else None, trace, fire)
 
-    def _reserve(self, tenant_id: TenantId, plan: StepPlan, need: Need, task_id: UUID) -> Worker | None:
-        if not self._owned:
+    def _reserve(self, tenant_id: TenantId, plan: StepPlan, need: Need, facts: TaskFacts) -> Worker | None:
+        if not self._owned or self._memory.pauses.holds(tenant_id, facts.workflow_id):
             return None
-        return self._scheduler.reserve(tenant_id, plan.step.action, need, task_id)
+        return self._scheduler.reserve(tenant_id, plan.step.action, need, facts.id)
 
     def _created(
         self,

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from broadaxe.domain.ids import TenantId
 from broadaxe.engine.scheduler.live import LiveTask
+from broadaxe.engine.scheduler.pauses import Pauses
 from broadaxe.engine.scheduler.queues import Queue
 from broadaxe.engine.scheduler.workers import ActionRing, Worker
 
@@ -17,6 +18,7 @@ class Memory:
         self.queues: dict[tuple[UUID, str], Queue] = {}
         self.workers: dict[UUID, Worker] = {}
         self.rings: dict[tuple[UUID, str], ActionRing] = {}
+        self.pauses = Pauses()
         self._order = 0
 
     def next_order(self) -> int:
@@ -70,3 +72,4 @@ class Memory:
             self.remove_worker(worker)
         for key in [key for key in self.queues if gone(TenantId(key[0]))]:
             del self.queues[key]
+        self.pauses.forget(gone)

@@ -28,7 +28,6 @@ from broadaxe.telemetry import names as T
 _LOG = logging.getLogger(__name__)
 _WORKERS_SINCE = timedelta(minutes=10)
 _PAUSE = (0.2, 5.0)
-_LONGEST_COMMIT = timedelta(seconds=10)
 _HAND_OVER = 2.0
 """Seconds that work in flight may take before a partition is handed over without it."""
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
@@ -119,13 +118,13 @@ class Ownership:
     def confirmed_until(self) -> datetime | None:
         """Whatever ended before this moment has left as spans; None while that is not known.
 
-        An end has its time from when it was judged, and its span from when it was committed: the moment lags
-        behind by what a commit may take. Telling a little too much again does no harm, the ids are the same.
+        An end has its time from when it was judged, and its span from when it was committed. Telling a little
+        too much again does no harm, the ids are the same.
         """
         left = self._options.confirmed_until()
         if left is None or self._telling or self._told_again is None or left < self._told_again:
             return None
-        return left - _LONGEST_COMMIT
+        return self._lifecycle.writes.judged_before(left)
 
     def lost(self, partition: int) -> None:
         """The ledger says that another process owns the partition."""
@@ -198,6 +197,8 @@ class Ownership:
             worker = Worker(row, now)
             self._memory.add_worker(worker)
             self._hosts.restore(worker)
+        # Before the tasks: those of a paused workflow do not enter their queues.
+        self._memory.pauses.load(await self._ledger.schedules.load_pauses())
         homeless: list[LiveTask] = []
         count = 0
         async for page in self._ledger.load_live_tasks(partition):
@@ -272,7 +273,7 @@ class Ownership:
                 for ended in attempts:
                     plan = await self._plan(ended.facts.tenant_id, ended.facts.version_id)
                     if plan is not None:
-                        self._traces.attempt_ended(ended.facts, plan, ended.record, replayed=True)
+                        self._traces.told_again(ended, plan)
             async for page in self._ledger.load_finished_since(since, partition):
                 for stored in page:
                     plan = await self._plan(stored.facts.tenant_id, stored.facts.version_id)

@@ -109,27 +109,31 @@ class Sweep:
 
     def wake(self) -> None:
         """Messages wait."""
+        self._begin(told=True)
+
+    def _begin(self, told: bool) -> None:
         if not self._running:
             return
         if self._task is not None and not self._task.done():
             self._again = True
         else:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="sweep")
+            self._task = asyncio.get_running_loop().create_task(self._run(told), name="sweep")
 
     def _due(self) -> None:
         self._timer = self._timers.after(self._options.sweep_every, self._due)
         self._tally.flush()
         if self._task is None or self._task.done():
-            self.wake()
+            self._begin(told=False)
 
-    async def _run(self) -> None:
+    async def _run(self, told: bool) -> None:
         again = True
         while again:
             self._again = False
-            await self._sweep()
+            await self._sweep(told)
             again = self._again and self._running
+            told = True
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, told: bool) -> None:
         began = self._clock.now_ns()
         try:
             messages = await self._ledger.sweep(self._confirmed_until())
@@ -142,6 +146,8 @@ class Sweep:
         self.swept = True
         if not messages:
             return
+        if not told:
+            self._tally.found(len(messages))
         self._tracer.emit(
             T.SPAN_SWEEP,
             self._tracer.new_root(),

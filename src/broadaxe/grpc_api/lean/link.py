@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
@@ -43,7 +44,7 @@ class Shared:
     stopping: bool = False
 
 
-class Link(asyncio.Protocol):
+class Link(asyncio.Protocol, ABC):
     """What a connection does for itself. `Connection` adds the streams."""
 
     def __init__(self, shared: Shared) -> None:
@@ -328,29 +329,29 @@ class Link(asyncio.Protocol):
 
     # What streams need
 
+    @abstractmethod
     def refuse(self, number: int, code: ErrorCode) -> None:
         """End a stream by RST_STREAM."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_data(self, flags: int, number: int, payload: bytes) -> None:
         """DATA."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_headers(self, flags: int, number: int, payload: bytes) -> None:
         """HEADERS."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_priority(self, flags: int, number: int, payload: bytes) -> None:
         """PRIORITY."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_reset(self, flags: int, number: int, payload: bytes) -> None:
         """RST_STREAM."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_continuation(self, flags: int, number: int, payload: bytes) -> None:
         """CONTINUATION."""
-        raise NotImplementedError
 
 
 def _address(name: object) -> str:
