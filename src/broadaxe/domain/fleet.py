@@ -1,4 +1,4 @@
-"""Several engines on one database: which partition a tenant belongs to, and who hands which partition to whom."""
+"""Several engines on one database: the partition of a tenant, and who hands which partition to whom."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ class Member:
     id: EngineId
     schedules: bool
     """It takes leases; one that does not serves calls only."""
+    fresh: bool = True
+    """It was heard of within the last sweeps: partitions are handed to no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def partition_of(tenant_id: TenantId, partitions: int) -> int:
 
 
 def owners_to_be(fleet: Fleet) -> dict[int, EngineId]:
-    """Whose each partition is, or will be once what was offered is taken; those of dead engines are left out."""
+    """Whose each partition is, or will be once an offer is taken; those of dead engines are left out."""
     found: dict[int, EngineId] = {}
     for lease in fleet.leases:
         owner = lease.offered_to if lease.offered_to is not None else lease.engine_id
@@ -56,11 +58,13 @@ def owners_to_be(fleet: Fleet) -> dict[int, EngineId]:
 def hand_over(fleet: Fleet, me: EngineId, mine: Collection[int]) -> tuple[int, EngineId] | None:
     """The next partition that this engine should give away, and to whom; None when the shares are even.
 
-    Shares are even when no two engines differ by more than one. One partition at a time: what was offered counts
-    as the other's already, so that two owners never both fill the same gap beyond its share.
+    Shares are even when no two engines differ by more than one. One partition at a time: what was offered
+    counts as the other's already, so that two owners never both fill the same gap beyond its share.
     """
     owners = owners_to_be(fleet)
-    counts: dict[EngineId, int] = {member.id: 0 for member in fleet.members if member.schedules}
+    counts: dict[EngineId, int] = {
+        member.id: 0 for member in fleet.members if member.schedules and (member.fresh or member.id == me)
+    }
     for owner in owners.values():
         if owner in counts:
             counts[owner] += 1
@@ -74,7 +78,7 @@ def hand_over(fleet: Fleet, me: EngineId, mine: Collection[int]) -> tuple[int, E
 
 
 def free_to_take(fleet: Fleet, me: EngineId, mine: Collection[int], partitions: int) -> list[int]:
-    """The partitions this engine may try to take: all others but those offered to another engine that lives."""
+    """The partitions this engine may try to take: all but those offered to another engine that lives."""
     offers = {lease.partition: lease.offered_to for lease in fleet.leases}
     found = []
     for partition in range(partitions):

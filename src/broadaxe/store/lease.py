@@ -42,11 +42,13 @@ _LOCK_RETRY = (0.05, 0.1, 0.2, 0.5, 1.0)
 class _Row:
     epoch: int
     engine_id: UUID
+    released: bool
 
 
 class _Member(msgspec.Struct):
     id: UUID
     schedules: bool
+    fresh: bool
 
 
 class _Held(msgspec.Struct):
@@ -63,7 +65,7 @@ class _Seen(msgspec.Struct):
 
 
 class LeaseKeeper:
-    """Holds the leases of some partitions, takes them up again after a cut, and says that this engine lives."""
+    """Holds the leases of some partitions, takes them up again after a cut, says that this engine lives."""
 
     def __init__(self, database: Database) -> None:
         options = database.options
@@ -242,7 +244,7 @@ class LeaseKeeper:
 
     def _look(self, engine_id: EngineId, mine: Sequence[Fence], told: bytes) -> None:
         seen = msgspec.json.decode(told, type=_Seen)
-        members = tuple(Member(EngineId(one.id), one.schedules) for one in seen.members or ())
+        members = tuple(Member(EngineId(one.id), one.schedules, one.fresh) for one in seen.members or ())
         leases = tuple(
             Held(
                 one.partition,
@@ -326,26 +328,33 @@ class LeaseKeeper:
     async def _join(self, session: Session, engine_id: EngineId) -> None:
         """Says that this engine lives, and agrees with those that do on the number of partitions."""
         wanted = self._db.options.partitions
-        await session.begin()
-        count = int(await session.fetch_value(statement("fleet_lock")))
-        if count != wanted:
-            others = int(await session.fetch_value(statement("fleet_others"), engine_id, self._dead_after))
-            if others:
-                _log.warning(
-                    "Tenants are spread over %d partitions, not %d: the number changes once no other engine runs.",
-                    count, wanted,
-                )  # fmt: skip
-            else:
-                await session.fetch(statement("fleet_resize"), wanted)
-                count = wanted
-        await session.fetch(
-            statement("engine_join"), engine_id, self._db.options.application_name, self._schedules
+        name = self._db.options.application_name
+        count = int(
+            await session.fetch_value(statement("engine_join"), engine_id, name, self._schedules) or 1
         )
-        await session.commit()
+        if count != wanted:
+            count = await self._resize(session, engine_id, wanted)
         self.partitions = count
         self._joined = session
         self._here.set()
         self._wake()
+
+    async def _resize(self, session: Session, engine_id: EngineId, wanted: int) -> int:
+        """Changes the number of partitions if no other engine lives; the number that counts."""
+        await session.begin()
+        count = int(await session.fetch_value(statement("fleet_lock")))
+        others = int(await session.fetch_value(statement("fleet_others"), engine_id, self._dead_after))
+        if not others:
+            await session.fetch(statement("fleet_resize"), wanted)
+            count = wanted
+        elif count != wanted:
+            _log.warning(
+                "Tenants are spread over %d partitions, not %d, for as long as other engines run.",
+                count,
+                wanted,
+            )
+        await session.commit()
+        return count
 
     async def _wanted(self, session: Session) -> list[int]:
         while self._unlock:
@@ -372,7 +381,7 @@ class LeaseKeeper:
         """The partition is free: write the epoch, or find that nobody was there in between."""
         await session.begin()
         rows = await session.fetch(statement("lease_read"), partition)
-        before = _Row(rows[0][0], rows[0][1]) if rows else None
+        before = _Row(rows[0][0], rows[0][1], rows[0][2] is not None) if rows else None
         mine = before is not None and before.engine_id == engine_id
         epoch = 1 if before is None else before.epoch if mine else before.epoch + 1
         fence = self.fences.get(partition)
@@ -386,6 +395,8 @@ class LeaseKeeper:
             await session.rollback()  # another one was faster
             return
         await session.fetch(statement("lease_take"), partition, epoch, engine_id)
+        if before is not None and not mine and not before.released:
+            await session.fetch(statement("engine_suspect"), before.engine_id, self._dead_after)
         mark = await session.fetch_value(statement("span_mark_read"), partition)
         if mark is None:
             # Of the very first owner nothing has left yet; if it dies at once, the next begins from here.

@@ -2,8 +2,8 @@
 
 Natural batching: while a commit is in flight arrivals gather, and a lone operation waits for nobody. Every
 transaction of an owner is fenced by the epochs of its leases; what reached an engine that does not own the
-tenant has a writer of its own, without fences, that locks and reads what it changes. Each transaction knows its
-id, so that after a cut during COMMIT the database can be asked what became of it.
+tenant has a writer of its own, without fences, that locks and reads what it changes. Each transaction knows
+its id, so that after a cut during COMMIT the database can be asked what became of it.
 """
 
 import asyncio

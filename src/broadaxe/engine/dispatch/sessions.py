@@ -80,7 +80,7 @@ class Session:
         self._limit_bytes = limit_bytes
         self._bytes = 0
         self.owner = owner
-        """Changes when the tenant's scheduling moves to or from another engine; the stream does not notice."""
+        """Another one when the tenant's scheduling moves to or from another engine; the stream goes on."""
         self._outbox: OrderedDict[Key, WorkerAction] = OrderedDict()
         self._handed: OrderedDict[Key, WorkerAction] = OrderedDict()
         self._waiter: Future[None] | None = None

@@ -365,7 +365,7 @@ class Guests:
         worker.beat_at = self._clock.now()
 
     def _listen_for(self, worker: Worker) -> None:
-        """One due time a worker: the owner is told when it was not heard of for as long as counts as silent."""
+        """One due time a worker: the owner is told when it was not heard of for too long."""
         if worker.dead_timer is None:
             worker.dead_timer = self._timers.after(self._options.fresh, partial(self._check, worker))
 

@@ -21,7 +21,7 @@ _LIMIT = 100_000
 
 
 class Interest:
-    """For the owner a watcher of runs; for the others what `RunResults` asks when a tenant is not owned here."""
+    """For the owner a watcher of runs; for the others what `RunResults` asks when it is not the owner."""
 
     def __init__(self, context: EngineContext, gate: Gate, memory: Memory, outgoing: Outgoing) -> None:
         self._me = context.options.engine_id

@@ -140,7 +140,7 @@ class Neighbours:
             self._lifecycle.arrived(live)
 
     def _ended_here(self, tenant_id: TenantId, runs: Sequence[UUID]) -> None:
-        """Tasks became final by what was written here: subscribers here need not wait for the owner's word."""
+        """Tasks became final by what was written here: subscribers here need not wait for the owner."""
         self._background.spawn(self._results.look(tenant_id, runs, again=False), "looking at ended runs")
 
     # -- leases come and go -------------------------------------------------------------------------------

@@ -26,11 +26,11 @@ from broadaxe.engine.dispatch.dispatcher import Dispatcher
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.scheduler.live import Delivery, LiveTask
 from broadaxe.engine.scheduler.memory import Memory
+from broadaxe.engine.scheduler.row_reads import RowReads
 from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.timers import Timers
 from broadaxe.engine.scheduler.workers import Worker
 from broadaxe.engine.scheduler.writes import TaskWrites
-from broadaxe.engine.scheduler.row_reads import RowReads
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import RunTraces, attempt_context, run_context
 from broadaxe.store.ledger import Message, StoredTask
@@ -253,7 +253,6 @@ class Lifecycle:
             self._tally.retried(live.facts.tenant_id, reason)
 
     def _ended(self, live: LiveTask, before: TaskStatus, event: TaskEvent) -> None:
-        after = live.status
         self._timers.cancel(live.timer)
         live.timer = None
         self._scheduler.remove(live)

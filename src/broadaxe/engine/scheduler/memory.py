@@ -64,7 +64,7 @@ class Memory:
                 del self.rings[(worker.row.tenant_id, action)]
 
     def forget(self, gone: Callable[[TenantId], bool]) -> None:
-        """Forget the tenants of a lease that is gone. Tasks are marked so that what still holds them stops."""
+        """Forget the tenants of a lease that is gone. Tasks are marked: what still holds them stops."""
         for live in [live for live in self.tasks.values() if gone(live.facts.tenant_id)]:
             live.gone = True
             del self.tasks[live.id]

@@ -21,9 +21,17 @@ WITH counted AS (
 UPDATE lease SET epoch = epoch + 1, released_at = now(), offered_to = NULL,
     engine_id = '00000000-0000-0000-0000-000000000000'
 
--- name: engine_join (INSERT engine): Says that an engine is alive.
-INSERT INTO engine (id, name, schedules, started_at, seen_at) VALUES ($1, $2, $3, now(), now())
-ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, schedules = excluded.schedules
+-- name: engine_join (INSERT engine): Says that an engine is alive, and tells how many partitions there are.
+WITH counted AS (
+    SELECT partitions FROM fleet FOR SHARE
+), joined AS (
+    INSERT INTO engine (id, name, schedules, started_at, seen_at) VALUES ($1, $2, $3, now(), now())
+    ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, schedules = excluded.schedules
+)
+SELECT partitions FROM counted
+
+-- name: engine_suspect (UPDATE engine): Counts an engine as silent whose locks were freed; if it lives it says so again.
+UPDATE engine SET seen_at = least(seen_at, now() - $2::interval) WHERE id = $1
 
 -- name: engine_leave (DELETE engine): Says that an engine is gone, and drops what was meant for it.
 WITH dropped AS (

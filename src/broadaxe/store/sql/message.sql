@@ -33,11 +33,12 @@ WITH beat AS (
     RETURNING id, tenant_id, kind, body, trace
 ), seen AS (
     SELECT json_build_object(
-        'members', (SELECT json_agg(json_build_object('id', id, 'schedules', schedules) ORDER BY id) FROM engine
+        'members', (SELECT json_agg(json_build_object('id', id, 'schedules', schedules,
+                    'fresh', seen_at > now() - interval '2.5 s') ORDER BY id) FROM engine
                     WHERE seen_at > now() - $6::interval),
         'silent', (SELECT json_agg(id) FROM engine WHERE seen_at <= now() - $6::interval),
         'leases', (SELECT json_agg(json_build_object('partition', partition, 'engine_id', engine_id, 'epoch', epoch,
-                    'offered_to', CASE WHEN released_at > now() - interval '3 s' THEN offered_to END)
+                    'offered_to', CASE WHEN released_at > now() - interval '1.5 s' THEN offered_to END)
                     ORDER BY partition) FROM lease))::text AS told
 )
 SELECT 0::bigint AS id, NULL::uuid AS tenant_id, 0::smallint AS kind, convert_to(told, 'UTF8') AS body,
