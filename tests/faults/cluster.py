@@ -137,6 +137,14 @@ class Cluster:
         finally:
             await connection.close()
 
+    async def execute(self, script: str) -> None:
+        """Any statements, past any proxy."""
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            await connection.execute(script)
+        finally:
+            await connection.close()
+
     async def value(self, query: str, *args: object) -> object:
         """The first column of the first row."""
         return (await self.fetch(query, *args))[0][0]

@@ -88,12 +88,11 @@ async def test_group_commit_epoch_moved_on_refuses_everything(ledger: PostgresLe
 async def test_database_lost_and_taken_over_held_operations_are_fenced(
     cuttable: Cuttable, make_ledger: MakeLedger
 ) -> None:
-    cuttable.proxy.refusing = True
-    cuttable.proxy.drop_all()
+    await cuttable.proxy.stop()
     held = cuttable.ledger.create_tasks([new_task()], patience=None)
     second = await make_ledger(cuttable.direct)
     assert (await asyncio.wait_for(second.acquire_lease(engine()), 30)).epoch == 2
-    cuttable.proxy.refusing = False
+    await cuttable.proxy.start()
     with pytest.raises(Fenced):
         await asyncio.wait_for(held, 30)
     assert [page async for page in second.load_live_tasks()] == []
@@ -102,7 +101,7 @@ async def test_database_lost_and_taken_over_held_operations_are_fenced(
 async def test_lease_connection_cut_regained_with_the_same_epoch(cuttable: Cuttable) -> None:
     woken = asyncio.Event()
     cuttable.ledger.on_wake(woken.set)
-    cuttable.proxy.drop_all()
+    cuttable.proxy.cut()
     await asyncio.wait_for(
         woken.wait(), 10
     )  # it listens again, and says so since it may have missed something

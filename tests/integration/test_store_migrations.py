@@ -6,17 +6,17 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 from rows import TENANT, completed, new_task, now
-from store_server import Server, new_database
 
 from broadaxe.domain.task import TaskState
 from broadaxe.store.ledger import ChildClaim, LogLine
 from broadaxe.store.migrate import MigrationError, load_migrations, migrate, schema_version
 from broadaxe.store.postgres_ledger import PostgresLedger
 from broadaxe.store.rows import id_floor
+from broadaxe.testkit.database import Databases
 
 
-async def test_migrate_concurrently_each_applied_once(running: Server) -> None:
-    dsn = await new_database(running)
+async def test_migrate_concurrently_each_applied_once(own_databases: Databases) -> None:
+    dsn = await own_databases.empty()
     assert await schema_version(dsn) == 0
     reports = await asyncio.gather(*(migrate(dsn) for _ in range(4)))
     newest = len(load_migrations())

@@ -25,6 +25,7 @@ from broadaxe.store.schedule_ledger import (
     SkipRecord,
 )
 from broadaxe.telemetry.context import TraceContext
+from broadaxe.testkit.schedule_invariants import schedule_problems
 
 STEP = StepDefinition(id=UUID(int=3), name="step", action="flow:step")
 TRACE = TraceContext(b"t" * 16, b"s" * 8, True)
@@ -293,4 +294,28 @@ async def test_old_fires_and_settled_runs_are_pruned(
     await ledger.schedules.prune(now() - timedelta(days=30))
     connection = await asyncpg.connect(dsn)
     assert [record[0] for record in await connection.fetch("SELECT due_at FROM fire")] == [DUE]
+    await connection.close()
+
+
+async def test_judge_finds_a_due_time_that_was_lost_doubled_or_made_up(
+    ledger: PostgresLedger, dsn: str
+) -> None:
+    row = await cron_in(ledger)
+    minute = row.created_at.replace(second=0, microsecond=0)
+    times = [minute + timedelta(minutes=n) for n in (1, 2, 3)]
+    await asyncio.gather(*(ledger.create_tasks([firing(row.id, at)], patience=1) for at in times))
+    [planned] = await planned_in(ledger, now())
+    connection = await asyncpg.connect(dsn)
+    assert await schedule_problems(connection) == []
+    [late] = await schedule_problems(connection, settled_by=now())
+    assert str(planned.id) in late
+    await connection.execute("DELETE FROM fire WHERE due_at = $1", times[1])
+    [lost] = await schedule_problems(connection)
+    assert "dealt with 0 times" in lost
+    await connection.execute("UPDATE fire SET until = $1 WHERE due_at = $2", times[2], times[0])
+    assert any("dealt with 2 times" in text for text in await schedule_problems(connection))
+    await connection.execute("UPDATE fire SET due_at = due_at + '1 second', until = due_at + '1 second'")
+    assert any("none of its times" in text for text in await schedule_problems(connection))
+    await connection.execute("DELETE FROM task")
+    assert any("is not there" in text for text in await schedule_problems(connection))
     await connection.close()

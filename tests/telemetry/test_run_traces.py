@@ -49,7 +49,10 @@ def test_everything_that_was_exported_is_whole_and_declared(told: Told) -> None:
         assert metric_violations(request) == []
 
 
-@pytest.mark.parametrize("scenario", ["simple", "retry", "children", "time_out", "cancel_running", "replay"])
+GOLDEN_SCENARIOS = ("simple", "retry", "children", "time_out", "cancel_running", "replay", "scheduled")
+
+
+@pytest.mark.parametrize("scenario", GOLDEN_SCENARIOS)
 def test_golden_trace_names_parents_kinds_links(told: Told, scenario: str) -> None:
     shape = drawn_shape(told.spans(scenario))
     path = GOLDEN / f"{scenario}.txt"
@@ -58,6 +61,14 @@ def test_golden_trace_names_parents_kinds_links(told: Told, scenario: str) -> No
         path.write_text(shape)
         pytest.fail(f"{path.name} was not there; it is now: look at it")
     assert shape == path.read_text(), f"differs from golden/{path.name}; remove it to have it written anew"
+
+
+def test_planned_run_links_to_the_call_that_planned_it(told: Told) -> None:
+    [fire] = [span for span in told.spans("scheduled") if span.name == PREFIX + "schedule-fire"]
+    name = PREFIX + "WorkflowService/ScheduleWorkflow"
+    [planned] = [span for span in told.stage.collector.spans if span.name == name]
+    assert list(fire.links) == [(planned.trace_id, planned.span_id)]
+    assert planned.trace_id != fire.trace_id
 
 
 def test_simple_run_has_exactly_so_many_spans(told: Told) -> None:

@@ -7,18 +7,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from broadaxe.app.grpc_port import make_transport
 from broadaxe.app.services import EngineServices
 from broadaxe.app.shared import Shared, local_address, schedule_limits
-from broadaxe.clock import Clock
 from broadaxe.config.settings import Settings
-from broadaxe.config.tls import server_tls
 from broadaxe.domain.ids import EngineId
 from broadaxe.engine.context import EngineOptions
 from broadaxe.engine.core import EngineCore
 from broadaxe.expr.compiled import ExpressionLimits
-from broadaxe.grpc_api.lean.server import LeanServer
-from broadaxe.grpc_api.lean.settings import LeanSettings
-from broadaxe.grpc_api.method import Method
 from broadaxe.grpc_api.observer import TelemetryObserver
 from broadaxe.grpc_api.pipeline import Pipeline
 from broadaxe.grpc_api.rate_limit import RateLimiter
@@ -27,8 +23,7 @@ from broadaxe.grpc_api.servicers.dispatcher import DispatcherServicer
 from broadaxe.grpc_api.servicers.events import EventsServicer
 from broadaxe.grpc_api.servicers.v1_dispatcher import V1DispatcherServicer
 from broadaxe.grpc_api.servicers.workflows import WorkflowServicer
-from broadaxe.grpc_api.transport import BindFailed, Transport
-from broadaxe.grpc_api.transport_grpcio import GrpcioServer, GrpcioSettings
+from broadaxe.grpc_api.transport import BindFailed
 from broadaxe.store.health import DatabaseHealth
 from broadaxe.store.ledger import Message
 from broadaxe.telemetry import names as T
@@ -79,7 +74,7 @@ class EnginePart:
             V1DispatcherServicer(),
         )
         methods = [method for servicer in servicers for method in servicer.methods()]
-        self._server = _transport(methods, pipeline, shared.clock, settings, share_port=share_port)
+        self._server = make_transport(methods, pipeline, shared, share_port=share_port)
         self._health = Health(shared.version)
         self._health.add_live("ownership", self.core.ownership.alive)
         self._health.add_ready("database", lambda: shared.ledger.state.available)
@@ -190,45 +185,6 @@ class EnginePart:
         await self.core.stop()
         if self._health_port is not None:
             await self._health_port.stop()
-
-
-def _transport(
-    methods: list[Method], pipeline: Pipeline, clock: Clock, settings: Settings, *, share_port: bool
-) -> Transport:
-    """The transport that the settings choose."""
-    grpc = settings.grpc
-    tls = server_tls(settings)
-    if grpc.transport == "lean":
-        return LeanServer(
-            methods,
-            pipeline,
-            clock,
-            LeanSettings(
-                bind_address=grpc.bind_address,
-                port=grpc.port,
-                tls=tls,
-                max_message_size=grpc.max_msg_size,
-                stream_window=grpc.static_stream_window_size,
-                health=grpc.health_enabled,
-                reflection=grpc.reflection_enabled,
-                reuse_port=share_port,
-            ),
-        )
-    return GrpcioServer(
-        methods,
-        pipeline,
-        clock,
-        GrpcioSettings(
-            bind_address=grpc.bind_address,
-            port=grpc.port,
-            tls=tls,
-            max_message_size=grpc.max_msg_size,
-            stream_window=grpc.static_stream_window_size,
-            health=grpc.health_enabled,
-            reflection=grpc.reflection_enabled,
-            reuse_port=share_port,
-        ),
-    )
 
 
 def _moment(nanoseconds: int) -> datetime:

@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 from broadaxe.app.engine import EnginePart
-from broadaxe.app.shared import Shared, local_address
+from broadaxe.app.shared import Shared, local_address, schedule_limits
 from broadaxe.clock import Clock
 from broadaxe.config.tls import client_tls
 from broadaxe.domain.errors import Unavailable
 from broadaxe.domain.ids import TenantId, WorkerId
 from broadaxe.engine.api import Origin, Trigger
 from broadaxe.engine.context import HEARTBEAT_FLUSH
+from broadaxe.engine.schedules.changes import post_change
+from broadaxe.engine.schedules.requests import ScheduleRequests
 from broadaxe.engine.tracing import run_context
 from broadaxe.grpc_api.client import EngineClient
 from broadaxe.rest_api.app import build_app
@@ -19,10 +22,8 @@ from broadaxe.rest_api.commands import Commands, EngineCommands
 from broadaxe.rest_api.options import RestOptions
 from broadaxe.rest_api.server import RestServer
 from broadaxe.store.ledger import Message, MessageKind
-from broadaxe.store.postgres_ledger import PostgresLedger
 from broadaxe.store.postgres_reads import PostgresReads
 from broadaxe.telemetry.context import TraceContext
-from broadaxe.telemetry.tracer import Tracer
 from broadaxe.views.store_views import StoreViews
 
 TOKEN_REUSE = 60.0
@@ -32,10 +33,17 @@ TOKEN_REUSE = 60.0
 class RemoteCommands:
     """Changes from the API process: over gRPC, and by a message for what has no method there."""
 
-    def __init__(self, client: EngineClient, ledger: PostgresLedger, tracer: Tracer) -> None:
+    def __init__(self, client: EngineClient, shared: Shared) -> None:
         self._client = client
-        self._ledger = ledger
-        self._tracer = tracer
+        self._ledger = shared.ledger
+        self._tracer = shared.telemetry.tracer
+        self.schedules = ScheduleRequests(
+            shared.ledger,
+            shared.clock,
+            shared.ids,
+            schedule_limits(shared.settings),
+            partial(post_change, shared.ledger),
+        )
 
     async def trigger(self, tenant_id: TenantId, trigger: Trigger, origin: Origin) -> UUID:
         """Start a run."""
@@ -122,7 +130,7 @@ class RestPart:
         settings = self._shared.settings
         address = settings.internal_client.broadcast_address or settings.grpc.broadcast_address
         self._client = EngineClient(address, client_tls(settings), InternalTokens(self._shared))
-        return RemoteCommands(self._client, self._shared.ledger, self._shared.telemetry.tracer)
+        return RemoteCommands(self._client, self._shared)
 
     async def start(self) -> None:
         """Listen; OSError that names the address when that cannot be."""

@@ -68,6 +68,7 @@ def store_options(settings: Settings, role: str) -> StoreOptions:
     prefix = settings.database.application_name_prefix
     return StoreOptions(
         dsn=settings.database_dsn,
+        pooler_dsn=settings.database.pgbouncer_url,
         application_name=f"{prefix}-broadaxe-{role}" if prefix else f"broadaxe-{role}",
         pool_size=settings.database.max_conns,
         idle_lifetime=settings.database.max_conn_idle_time,

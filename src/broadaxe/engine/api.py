@@ -28,6 +28,8 @@ class Origin:
     parent: TraceContext | None = None
     touched: list[TraceContext] = field(default_factory=list)
     """Runs that the call was about without making or ending them, for links."""
+    made_at: datetime | None = None
+    """When the run that was asked for was made."""
 
 
 @dataclass(frozen=True, slots=True)

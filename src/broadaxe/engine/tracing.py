@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from broadaxe.domain.schedule import CRON_SCHEDULED_AT, SCHEDULED_AT
 from broadaxe.domain.task import AttemptOutcome, AttemptRecord, TaskFacts, TaskState, TaskStatus
 from broadaxe.engine.api import ActionKind, RunFinished
 from broadaxe.engine.context import EngineContext
@@ -45,6 +46,8 @@ _ERROR_CLASS = re.compile(
 )
 SYSTEM = "broadaxe"
 _KNOWN = 4_096
+CRON_KEY = b'"' + CRON_SCHEDULED_AT.encode() + b'":'
+SCHEDULED_KEY = b'"' + SCHEDULED_AT.encode() + b'":'
 
 
 def nanoseconds(at: datetime) -> int:
@@ -76,6 +79,15 @@ def run_context(facts: TaskFacts) -> TraceContext:
 def attempt_context(facts: TaskFacts, attempt: int) -> TraceContext:
     """The place of an attempt's span; the worker's spans hang under it."""
     return TraceContext(facts.trace[:16], attempt_span_id(facts.id, attempt), sampled(facts))
+
+
+def _trigger_kind(facts: TaskFacts) -> str:
+    """What started the run: the engine's own keys in its metadata say so."""
+    if CRON_KEY in facts.metadata:
+        return "cron"
+    if SCHEDULED_KEY in facts.metadata:
+        return "scheduled"
+    return "child" if facts.parent_task_id else "grpc"
 
 
 class RunTraces:
@@ -212,7 +224,7 @@ class RunTraces:
             (T.ATTR_WORKFLOW_NAME, definition.name),
             (T.ATTR_WORKFLOW_ID, str(facts.workflow_id)),
             (T.ATTR_WORKFLOW_VERSION_ID, str(facts.version_id)),
-            (T.ATTR_TRIGGER_KIND, "child" if facts.parent_task_id else "grpc"),
+            (T.ATTR_TRIGGER_KIND, _trigger_kind(facts)),
             (T.ATTR_PRIORITY, facts.priority),
             *extra,
         ]

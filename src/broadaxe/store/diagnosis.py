@@ -23,7 +23,8 @@ _IN_WORDS = {
     "3D000": "there is no such database on the server: create it, and let the user own it",
     "53300": "it has no connection left (max_connections)",
     "57P03": "it is starting up or shutting down: try again",
-    "08P01": "what answers is no PostgreSQL server, or a pooler that takes none of our session settings",
+    "08P01": "what answers is a transaction pooler, which lends no session: give the server's own address, "
+    "and the pooler's as DATABASE_PGBOUNCER_URL",
 }
 """SQLSTATE of a refused connection -> what a person can do about it."""
 
@@ -83,6 +84,24 @@ async def diagnose(database: Database) -> Diagnosis:
         room_until=until,
         round_trip=server[2],
     )
+
+
+async def try_pooler(database: Database) -> float | None:
+    """Seconds of a statement by way of the pooler, None without one. Unavailable when that cannot be."""
+    if not database.options.pooler_dsn:
+        return None
+    began = database.clock.monotonic()
+    try:
+        session = await database.connect("pool")
+        try:
+            await session.fetch(statement("session_facts"))
+        finally:
+            await session.close()
+    except DRIVER_ERRORS as error:
+        raise Unavailable(
+            f"the pooler of DATABASE_PGBOUNCER_URL cannot be used: {in_words(error)}"
+        ) from error
+    return database.clock.monotonic() - began
 
 
 async def _round_trip(database: Database, session: Session) -> tuple[Record, datetime, float]:

@@ -2,7 +2,7 @@
 
 The locks are freed by the server the moment the process dies. An epoch fences every group commit, so an owner
 whose lease connection was cut works on until another engine has taken over, and never after that. Behind a
-transaction pooler there are no session locks: then a lease is free when its owner was not heard of for a while.
+transaction pooler there are no session locks: a lease is free then when its owner was silent for a while.
 """
 
 import asyncio

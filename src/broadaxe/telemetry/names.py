@@ -494,6 +494,20 @@ METRIC_STREAMS: Final = Metric(
     "hatchet.streams", MetricKind.OBSERVED_GAUGE, "{stream}", "Open server streams.", labels=(LABEL_KIND,),
     prometheus="hatchet_streams", series=256,
 )
+METRIC_GRPC_CONNECTIONS: Final = Metric(
+    "hatchet.grpc.connections", MetricKind.OBSERVED_GAUGE, "{connection}",
+    "Open connections of the gRPC port. Of the lean transport; the next two as well.",
+    prometheus="hatchet_grpc_connections", series=256,
+)
+METRIC_GRPC_BUFFERED: Final = Metric(
+    "hatchet.grpc.buffered", MetricKind.OBSERVED_GAUGE, "By",
+    "Requests not yet read and replies not yet taken.", prometheus="hatchet_grpc_buffered_bytes", series=256,
+)
+METRIC_GRPC_CONNECTIONS_ENDED: Final = Metric(
+    "hatchet.grpc.connections.ended", MetricKind.OBSERVED_COUNTER, "{connection}",
+    "Connections that the server ended: limit, flood, protocol or silent.", labels=(LABEL_REASON,),
+    prometheus="hatchet_grpc_connections_ended_total", series=256,
+)
 METRIC_PARTITION_HORIZON: Final = Metric(
     "hatchet.partition.horizon", MetricKind.OBSERVED_GAUGE, "s",
     "How far ahead of now the last day partition reaches; alarm when it falls under a day.",

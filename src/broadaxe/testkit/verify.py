@@ -7,6 +7,7 @@ from uuid import UUID
 from broadaxe.domain.task import TaskState
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.store.ledger import StoredTask
+from broadaxe.testkit.fifo import Step, broken_order
 
 
 class InvariantBroken(AssertionError):
@@ -21,7 +22,7 @@ def verify(
     cancelled: Iterable[UUID] = (),
     history: Sequence[tuple[UUID, TaskState, int]] = (),
 ) -> None:
-    """Raise `InvariantBroken` unless I1 to I4 and I8 hold.
+    """Raise `InvariantBroken` unless I1 to I4, I8 and I12 hold.
 
     Call it when nothing is in flight. `acknowledged`: tasks whose trigger was answered. `cancelled`: tasks
     whose cancel was. `history`: the committed states of all tasks in order, as far as they are known; without
@@ -31,6 +32,7 @@ def verify(
     _every_trigger_is_somewhere(stored, acknowledged)
     _final_states_stay(history)
     _cancelled_stay_cancelled(stored, history, cancelled)
+    _first_come_first_served(stored, history)
     if memory is not None:
         _memory_is_the_rows(memory, stored)
         _each_task_in_one_place(memory)
@@ -72,6 +74,23 @@ def _cancelled_stay_cancelled(
             raise InvariantBroken(f"I8: the cancelled {task_id} is {row.status.state.name}")
         if row.status.state is TaskState.COMPLETED and row.status.attempt in ends:
             raise InvariantBroken(f"I8: {task_id} completed after its cancel was acknowledged")
+
+
+def _first_come_first_served(
+    stored: Mapping[UUID, StoredTask], history: Sequence[tuple[UUID, TaskState, int]]
+) -> None:
+    steps: dict[UUID, list[Step]] = {}
+    for at, (task_id, state, attempt) in enumerate(history):
+        steps.setdefault(task_id, []).append((at, state, attempt))
+    lanes = {
+        task_id: (
+            row.facts.tenant_id, row.facts.step_id, row.facts.priority, row.facts.desired_worker_id,
+            row.facts.desired_labels,
+        )
+        for task_id, row in stored.items()
+    }  # fmt: skip
+    if problems := broken_order(lanes, steps):
+        raise InvariantBroken("\n".join(problems[:3]))
 
 
 def _memory_is_the_rows(memory: Memory, stored: Mapping[UUID, StoredTask]) -> None:

@@ -2,15 +2,17 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 
+from broadaxe.domain.schedule import Pause
 from broadaxe.domain.task import TaskState
 from broadaxe.engine.api import EventKind, Origin, Trigger, WorkerEvent
 from broadaxe.engine.scheduler.writes import USUAL_COMMIT
+from broadaxe.engine.schedules.requests import CronRequest, ScheduleRequest
 from broadaxe.telemetry.context import (
     TraceContext,
     attempt_span_id,
@@ -345,3 +347,47 @@ async def test_run_reassigned_after_a_crash_is_one_tree() -> None:
 
 def test_span_ids_differ_between_runs() -> None:
     assert run_span_id(UUID(int=1)) != run_span_id(UUID(int=2))
+
+
+async def test_fired_cron_is_a_trace_of_its_own_that_links_to_where_it_was_asked_for() -> None:
+    bench = await make_bench(ratio=1.0)
+    await bench.register()
+    worker = await bench.worker()
+    metadata = json.dumps({"traceparent": format_traceparent(CALLER)}).encode()
+    request = CronRequest("flow", "* * * * * *", "mine", b"{}", metadata)
+    await bench.engine.schedules.create_cron(TENANT, request, Origin())
+    await bench.advance(2)
+    runs = list(bench.tables.tasks)
+    assert len(runs) == 2
+    for run in runs:
+        await bench.report(EventKind.COMPLETED, run, b"1", attempt=0)
+        spans = spans_of(bench, run_trace_id(run))
+        assert_whole(spans, outside=b"")
+        [root] = named(spans, "run")
+        assert root.parent_span_id == b""
+        assert attributes(root)["hatchet.run/trigger.kind"] == "cron"
+        [fire] = named(spans, "schedule-fire")
+        assert fire.parent_span_id == root.span_id
+        assert fire.start_time_unix_nano >= root.start_time_unix_nano
+        assert [(link.trace_id, link.span_id) for link in fire.links] == [(CALLER.trace_id, CALLER.span_id)]
+        assert attributes(fire)["hatchet.run/outcome"] == "fired"
+        assert attributes(fire)["hatchet.run/cron.expression"] == "* * * * * *"
+    assert len(worker.starts) == 2
+    await bench.close()
+
+
+async def test_dropped_due_time_is_a_root_with_a_link() -> None:
+    bench = await make_bench(ratio=1.0)
+    await bench.register()
+    request = ScheduleRequest("flow", (bench.clock.now() + timedelta(seconds=5),), b"{}", b"{}")
+    await bench.engine.schedules.schedule(TENANT, request, Origin(caller=CALLER))
+    workflow = bench.tables.newest[(TENANT, "flow")].workflow_id
+    await bench.engine.schedules.pause(TENANT, workflow, Pause(ttl=60))
+    await bench.advance(6)
+    everything = ScopeSpans.FromString(b"".join(bench.spans)).spans
+    [fire] = named(list(everything), "schedule-fire")
+    assert fire.parent_span_id == b""
+    assert attributes(fire)["hatchet.run/outcome"] == "skipped"
+    assert attributes(fire)["hatchet.run/trigger.kind"] == "scheduled"
+    assert [link.span_id for link in fire.links] == [CALLER.span_id]
+    await bench.close()

@@ -10,7 +10,7 @@ from broadaxe.config.settings import Settings
 from broadaxe.domain.errors import Unavailable
 from broadaxe.store.checks import SKEW_LIMIT
 from broadaxe.store.connection import Database
-from broadaxe.store.diagnosis import Diagnosis, days_of_room, diagnose
+from broadaxe.store.diagnosis import Diagnosis, days_of_room, diagnose, try_pooler
 from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
 
@@ -26,11 +26,23 @@ async def examine(settings: Settings, clock: Clock, ids: Ids) -> list[Finding]:
     database = Database(options, clock, ids, Tracer(clock, ids, None, Sampler(0)))
     try:
         found = await diagnose(database)
+        pooler = await _pooler(database)
     except Unavailable as error:
         return [Finding("database", "connection", Level.PROBLEM, error.message)]
     finally:
         await database.close()
-    return [*_server(found), *_rights(found), *_tables(found, clock), _clock(found)]
+    return [*_server(found), *pooler, *_rights(found), *_tables(found, clock), _clock(found)]
+
+
+async def _pooler(database: Database) -> list[Finding]:
+    try:
+        seconds = await try_pooler(database)
+    except Unavailable as error:
+        return [Finding("database", "pooler", Level.PROBLEM, error.message)]
+    if seconds is None:
+        return []
+    text = f"the pooler of DATABASE_PGBOUNCER_URL connects and answers in {seconds * 1000:.1f} ms"
+    return [Finding("database", "pooler", Level.OK, text)]
 
 
 def _server(found: Diagnosis) -> Iterator[Finding]:

@@ -186,6 +186,7 @@ class Triggers:
         fire: FireClaim | None,
     ) -> tuple[Coming, NewTask]:
         now = self._clock.now()
+        origin.made_at = now
         facts = self._planner.facts(tenant_id, trigger, plan, parent, origin, now, rooted=fire is not None)
         status: TaskStatus = waiting_status(now)
         need = need_of(plan, facts)

@@ -26,6 +26,7 @@ from broadaxe.engine.schedules.book import Entry
 from broadaxe.engine.schedules.calendar import CronCalendar
 from broadaxe.engine.schedules.tracing import FireTraces, Source
 from broadaxe.engine.tally import Tally
+from broadaxe.engine.tracing import nanoseconds
 from broadaxe.store.schedule_ledger import CronRow, FireClaim, ScheduledRow, SkipRecord
 
 _LOG = logging.getLogger(__name__)
@@ -145,6 +146,8 @@ class Firing:
             self._traces.settled(tenant_id, source, due_at, began, "claimed", None)
             return
         self._tally.fired("cron" if cron else "scheduled", (self._clock.now() - due_at).total_seconds())
+        if origin.made_at is not None:
+            began = nanoseconds(origin.made_at)
         self._traces.settled(tenant_id, source, due_at, began, "fired", origin.parent)
 
     async def _skip(

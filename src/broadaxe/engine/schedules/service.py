@@ -167,7 +167,8 @@ class Schedules:
                 break
             waiting = await self._firing.fire(entries)
             if generation != self._gate.generation or not self._gate.owned or self._gate.draining:
-                return
+                # The book was read anew meanwhile, and was left to this round's end.
+                break
             self.book.restore(waiting)
         self._round = None
         self._arm()
