@@ -83,8 +83,8 @@ class EngineSettings:
         LEASE_BY,
         default="lock",
         meaning=(
-            "`lock`: a lease ends with its owner's connection. `time`: after SERVER_LEASE_LIFE without a sign of "
-            "life, for a lease connection through a transaction pooler, where no NOTIFY is heard."
+            "`lock`: a lease ends with its owner's connection. `time`: SERVER_LEASE_LIFE after its last sign "
+            "of life, for a lease connection through a transaction pooler, where no NOTIFY is heard."
         ),
     )
     lease_life: float = used(

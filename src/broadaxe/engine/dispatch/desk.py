@@ -186,10 +186,11 @@ class WorkerDesk:
             self._scheduler.wake_worker(worker)
 
     def end_sessions(self) -> None:
-        """The process drains or lost the lease: every stream ends cleanly."""
+        """The process drains: every stream that is here ends cleanly. Those at other engines go on."""
         for worker in list(self._memory.workers.values()):
             for session in list(worker.sessions):
-                session.end()
+                if isinstance(session, Session):
+                    session.end()
 
     async def find(self, tenant_id: TenantId, worker_id: UUID) -> Worker:
         """A worker, read from its row if it is not in memory. NotFound."""
