@@ -124,7 +124,9 @@ class Neighbours:
             else:
                 self._lifecycle.writes.reread(live)
         if unknown:
-            for stored in await self._ledger.get_tasks(tenant_id, unknown):
+            rows = await self._ledger.get_tasks(tenant_id, unknown)
+            # Ids are made in the order of the triggers.
+            for stored in sorted(rows, key=lambda row: row.facts.id):
                 await self._arrived(stored)
 
     async def _arrived(self, stored: StoredTask) -> None:

@@ -22,7 +22,7 @@ from broadaxe.engine.context import EngineContext
 from broadaxe.engine.elsewhere.rows import RowsElsewhere
 from broadaxe.engine.held import HeldCalls
 from broadaxe.engine.tally import Tally
-from broadaxe.engine.tracing import attempt_context
+from broadaxe.engine.tracing import attempt_context, run_context
 from broadaxe.store.ledger import Changed, StoredTask, StoreError
 
 _LOG = logging.getLogger(__name__)
@@ -95,7 +95,10 @@ class ReportsElsewhere:
         return None if changed is None or changed.status.state is not TaskState.ASSIGNED else changed.status
 
     async def _change(self, stored: StoredTask, event: TaskEvent, lazy: float | None) -> Changed | None:
-        trace = attempt_context(stored.facts, stored.status.attempt)
+        # An attempt that was never given to a worker may leave no span.
+        assigned = stored.status.state is TaskState.ASSIGNED
+        facts, number = stored.facts, stored.status.attempt
+        trace = attempt_context(facts, number) if assigned else run_context(facts)
         found = await self._rows.change(
             [stored], lambda row: event, trace=trace if trace.sampled else None, lazy=lazy
         )
