@@ -11,8 +11,18 @@ from broadaxe.clock import Clock, Ids
 from broadaxe.domain.errors import Unavailable
 from broadaxe.domain.ids import TenantId, WorkerId
 from broadaxe.domain.task import TaskFilter
+from broadaxe.domain.user_event import UserEvent
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
-from broadaxe.engine.api import NewWorker, Origin, RunDetails, RunEvent, Trigger, WorkerEvent
+from broadaxe.engine.api import (
+    NewUserEvent,
+    NewWorker,
+    Origin,
+    Refusal,
+    RunDetails,
+    RunEvent,
+    Trigger,
+    WorkerEvent,
+)
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext, EngineOptions, Meter
 from broadaxe.engine.dispatch.desk import WorkerDesk
@@ -20,16 +30,21 @@ from broadaxe.engine.dispatch.dispatcher import Dispatcher
 from broadaxe.engine.dispatch.results import RunResults, Subscription
 from broadaxe.engine.dispatch.run_events import RunEvents
 from broadaxe.engine.dispatch.sessions import Session
+from broadaxe.engine.elsewhere.events import DeliveredElsewhere
 from broadaxe.engine.elsewhere.inbox import Inbox
 from broadaxe.engine.elsewhere.neighbours import Neighbours
 from broadaxe.engine.elsewhere.outgoing import Outgoing
+from broadaxe.engine.event_tracing import EventTraces
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.gauges import Gauges
 from broadaxe.engine.held import HeldCalls
 from broadaxe.engine.ingest.catalog import Catalog
+from broadaxe.engine.ingest.events import EventListener, Events
+from broadaxe.engine.ingest.keys import Keys
 from broadaxe.engine.ingest.operations import Operations
 from broadaxe.engine.ingest.registration import Registration
 from broadaxe.engine.ingest.reports import Reports
+from broadaxe.engine.ingest.subscriptions import Subscriptions
 from broadaxe.engine.ingest.trigger import Triggers
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
 from broadaxe.engine.scheduler.memory import Memory
@@ -72,6 +87,7 @@ class EngineCore:
         options: EngineOptions,
         chores: tuple[Chore, ...] = (),
         readings: tuple[Chore, ...] = (),
+        listeners: tuple[EventListener, ...] = (),
     ) -> None:
         """`chores` are done every hour or so, `readings` every minute, both by the owner alone."""
         context = EngineContext(ledger, clock, ids, tracer, meter, options)
@@ -133,6 +149,9 @@ class EngineCore:
             self._liveness,
             self._background,
         )
+        self._subscriptions = Subscriptions(context)
+        self._catalog.on_forget.append(self._subscriptions.forget)
+        keys = Keys(context, self.evaluator)
         parts = (
             context,
             self._gate,
@@ -142,9 +161,17 @@ class EngineCore:
             self._lifecycle,
             self._traces,
             self._tally,
+            keys,
         )
         self._triggers = Triggers(*parts)
         self._triggers_elsewhere = Triggers(*parts, owned=False)
+        event_traces = EventTraces(context)
+        events = (context, self._gate, self._catalog, self._subscriptions, self.evaluator, keys)
+        self._user_events = Events(*events, self._triggers, event_traces, self._tally, listeners)
+        told = (DeliveredElsewhere(context),) if listeners else ()
+        self._user_events_elsewhere = Events(
+            *events, self._triggers_elsewhere, event_traces, self._tally, told
+        )
         self._schedules = Schedules(
             context,
             self._gate,
@@ -160,7 +187,9 @@ class EngineCore:
             Pausing(context, self.memory, self._scheduler, self._lifecycle),
         )
         self.schedules = ScheduleRequests(ledger, clock, ids, options.schedule_limits, changes.announce)
-        self._registration = Registration(context, self._gate, self._catalog, self.evaluator.cel, changes)
+        self._registration = Registration(
+            context, self._gate, self._catalog, self.evaluator.cel, self._subscriptions, changes
+        )
         self._reports = Reports(context, self._gate, self._held, self.memory, writes, self._tally)
         self._operations = Operations(context, self._gate, self.memory, self._catalog, writes)
         self._neighbours.build(
@@ -181,6 +210,7 @@ class EngineCore:
             self._liveness,
             self._neighbours.hosts,
             self._traces,
+            event_traces,
             self._background,
             self,
         )
@@ -193,6 +223,7 @@ class EngineCore:
             self._neighbours.watching,
             self._neighbours.rows_changed,
             lambda message: changes.apply(message.tenant_id, read_change(message.body)),
+            listeners,
         )
         self.timers_service = TimersService(clock, self.timers)
         self.heartbeats = Heartbeats(
@@ -207,6 +238,7 @@ class EngineCore:
             self._catalog,
             self._desk,
             self,
+            self._subscriptions,
             self._inbox,
             self.ownership.confirmed_until,
             self._tally,
@@ -376,6 +408,29 @@ class EngineCore:
             lambda: self._triggers.many(tenant_id, triggers, origin),
             lambda: self._triggers_elsewhere.many(tenant_id, triggers, origin),
         )
+
+    async def push_event(self, tenant_id: TenantId, event: NewUserEvent, origin: Origin) -> UserEvent:
+        """See `Engine.push_event`."""
+        return await self._route(
+            tenant_id,
+            lambda: self._user_events.push(tenant_id, event, origin),
+            lambda: self._user_events_elsewhere.push(tenant_id, event, origin),
+        )
+
+    async def push_events(
+        self, tenant_id: TenantId, events: Sequence[NewUserEvent], origin: Origin
+    ) -> list[UserEvent | Refusal]:
+        """See `Engine.push_events`."""
+        return await self._route(
+            tenant_id,
+            lambda: self._user_events.push_many(tenant_id, events, origin),
+            lambda: self._user_events_elsewhere.push_many(tenant_id, events, origin),
+        )
+
+    def events_changed(self, tenant_id: TenantId) -> None:
+        """See `Engine.events_changed`."""
+        self._subscriptions.forget(tenant_id)
+        self._neighbours.filters_changed(tenant_id)
 
     async def register_worker(self, tenant_id: TenantId, worker: NewWorker) -> WorkerId:
         """See `Engine.register_worker`."""

@@ -19,12 +19,14 @@ from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError, Unavailable
 from broadaxe.domain.fleet import Fleet
+from broadaxe.domain.idempotency import KeyClaim
 from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId
 from broadaxe.domain.task import AttemptRecord, Decision, Note, TaskFacts, TaskState, TaskStatus
 from broadaxe.domain.task import TaskFilter as TaskFilter
 from broadaxe.domain.workflow import LabelValue as LabelValue
 from broadaxe.domain.workflow import WorkflowDefinition
 from broadaxe.domain.workflow import WorkflowVersion as WorkflowVersion
+from broadaxe.store.event_ledger import EventLedger, NewEvent
 from broadaxe.store.schedule_ledger import FireClaim, ScheduleLedger, SkipRecord
 from broadaxe.telemetry.context import TraceContext
 
@@ -57,6 +59,8 @@ class NewTask:
     """Parent of this member's commit-wait span; None when unsampled."""
     fire: FireClaim | None = None
     """The due time it is started for."""
+    key: KeyClaim | None = None
+    """The idempotency key it takes."""
     messages: "tuple[Message, ...]" = ()
     """Left for other engines in the same commit, if the task is created."""
 
@@ -73,6 +77,8 @@ class TaskWrite:
     record: AttemptRecord | None = None
     notes: tuple[Note, ...] = ()
     trace: TraceContext | None = None
+    frees_key_of: UUID | None = None
+    """The run that ends with this change and frees its idempotency key."""
     expect: TaskStatus | None = None
     """When given, also the times and the slot must still be those: another engine may have changed them."""
     messages: "tuple[Message, ...]" = ()
@@ -95,6 +101,8 @@ class TaskChange:
     ids: tuple[UUID, ...]
     judge: "Callable[[StoredTask], Decision | None]"
     """What becomes of each; called in the order of the ids, maybe more than once. None leaves it alone."""
+    freed: "Callable[[StoredTask, TaskStatus], UUID | None]" = lambda stored, status: None
+    """The run whose idempotency key a task's new status frees."""
     trace: TraceContext | None = None
     """Where the commit-wait span and the message to the owner belong."""
 
@@ -196,9 +204,13 @@ class MessageKind(IntEnum):
     """Crons of a workflow, planned runs, or how a workflow is paused: the owner reads them again."""
     CHUNK = 21
     """A chunk that a task streams reached another engine."""
+    FILTERS_CHANGED = 30
+    """Filters of events: every engine reads the tenant's again."""
+    EVENT_DELIVERED = 31
+    """A user event was pushed at another engine: who waits for it is with the owner."""
 
 
-EVERYBODY = frozenset({MessageKind.WORKFLOW_CHANGED, MessageKind.TOKEN_REVOKED})
+EVERYBODY = frozenset({MessageKind.WORKFLOW_CHANGED, MessageKind.TOKEN_REVOKED, MessageKind.FILTERS_CHANGED})
 """Kinds that go to every engine, since each has a cache of it."""
 
 
@@ -240,14 +252,21 @@ class Ledger(Protocol):
     state: DatabaseState
 
     @property
+    def events(self) -> EventLedger:
+        """Subscriptions, filters, idempotency keys."""
+
+    @property
     def schedules(self) -> ScheduleLedger:
         """Crons, planned runs, pauses."""
 
     # -- tasks: these join the group commit ----------------------------------------------------------
-    def create_tasks(self, tasks: Sequence[NewTask], *, patience: float | None) -> "Future[list[UUID]]":
-        """Create tasks. Resolves to one run id each: its own, or the one that already holds its claim
-        (then nothing was created for it), or `NOBODY` if its due time is not to be had. `patience`: seconds
-        to wait for an absent database; None = hold.
+    def create_tasks(
+        self, tasks: Sequence[NewTask], *, patience: float | None, event: NewEvent | None = None
+    ) -> "Future[list[UUID]]":
+        """Create tasks, and store the event that starts them. Resolves to one run id each: its own, or the
+        one that already holds its claim, or the `KeyHolder` of its idempotency key, or `NOBODY` if its due
+        time is not to be had; then nothing was created for it. `patience`: seconds to wait for an absent
+        database; None = hold.
         """
 
     def write_task(self, write: TaskWrite, *, lazy: float | None = None) -> "Future[bool]":
@@ -258,7 +277,9 @@ class Ledger(Protocol):
         """Store log lines. Not `owned`: those of a tenant that another engine may own."""
 
     # -- tasks that another engine may own: a commit of their own, and a message for the owner in it ----
-    def create_elsewhere(self, tasks: Sequence[NewTask], *, patience: float | None) -> "Future[list[UUID]]":
+    def create_elsewhere(
+        self, tasks: Sequence[NewTask], *, patience: float | None, event: NewEvent | None = None
+    ) -> "Future[list[UUID]]":
         """Like `create_tasks`, whoever owns the tenant."""
 
     def change_elsewhere(self, change: TaskChange, *, lazy: float | None = None) -> "Future[list[Changed]]":

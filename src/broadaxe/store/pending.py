@@ -9,6 +9,7 @@ from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError, ResourceExhausted, Unavailable
 from broadaxe.domain.ids import EngineId
+from broadaxe.store.event_ledger import NewEvent
 from broadaxe.store.ledger import LogLine, NewTask, TaskChange, TaskWrite
 from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.telemetry.context import TraceContext
@@ -40,6 +41,7 @@ class Pending:
     tasks: Sequence[NewTask] = ()
     write: TaskWrite | None = None
     lines: Sequence[LogLine] = ()
+    event: NewEvent | None = None
     skips: Sequence[SkipRecord] = ()
     change: TaskChange | None = None
     partition: int | None = None
@@ -70,7 +72,14 @@ def size_of_task(task: NewTask) -> int:
     """Bytes that a new task is counted with."""
     facts, status = task.facts, task.status
     extra = len(status.output or b"") + len(status.error or b"") + len(facts.desired_labels or b"")
+    extra += len(facts.triggers or b"")
     return ROW_OVERHEAD + len(facts.input) + len(facts.metadata) + extra
+
+
+def size_of_event(new: NewEvent) -> int:
+    """Bytes that an event is counted with."""
+    size = ROW_OVERHEAD + len(new.event.payload) + len(new.event.metadata)
+    return size + len(new.links) * ROW_OVERHEAD // 4 + sum(len(one.message) for one in new.failures)
 
 
 def size_of_write(write: TaskWrite) -> int:

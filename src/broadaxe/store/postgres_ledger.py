@@ -12,6 +12,8 @@ from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId
 from broadaxe.domain.task import TaskFilter, TaskState
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
 from broadaxe.store.connection import Database
+from broadaxe.store.event_ledger import NewEvent
+from broadaxe.store.events import EventStore
 from broadaxe.store.instruments import MetricSink
 from broadaxe.store.lease import LeaseKeeper
 from broadaxe.store.ledger import (
@@ -51,6 +53,7 @@ class PostgresLedger:
         self.database = database
         self.state: DatabaseState = database.availability.state
         self.partitions = Partitions(database)
+        self.events = EventStore(database)
         self.schedules = ScheduleStore(database)
         self._lease = LeaseKeeper(database)
         self._messages = MessagePost(database)
@@ -130,9 +133,10 @@ class PostgresLedger:
     # -- tasks -----------------------------------------------------------------------------------------
 
     def create_tasks(
-        self, tasks: Sequence[NewTask], *, patience: float | None
+        self, tasks: Sequence[NewTask], *, patience: float | None, event: NewEvent | None = None
     ) -> "asyncio.Future[list[UUID]]":
-        return self._writer.create(tasks, patience, self._partition(tasks[0].facts.tenant_id))
+        tenant_id = event.event.tenant_id if event is not None else tasks[0].facts.tenant_id
+        return self._writer.create(tasks, patience, self._partition(tenant_id), event)
 
     def write_task(self, write: TaskWrite, *, lazy: float | None = None) -> "asyncio.Future[bool]":
         return self._writer.write(write, lazy, self._partition(write.tenant_id))
@@ -143,9 +147,9 @@ class PostgresLedger:
         return self._writer.log(lines, self._partition(lines[0].tenant_id))
 
     def create_elsewhere(
-        self, tasks: Sequence[NewTask], *, patience: float | None
+        self, tasks: Sequence[NewTask], *, patience: float | None, event: NewEvent | None = None
     ) -> "asyncio.Future[list[UUID]]":
-        return self._elsewhere.create(tasks, patience, None)
+        return self._elsewhere.create(tasks, patience, None, event)
 
     def change_elsewhere(
         self, change: TaskChange, *, lazy: float | None = None

@@ -107,8 +107,8 @@ async def keep_states(dsn: str) -> None:
 async def verify(dsn: str, history: History, *, settled: bool = True, in_order: bool = True) -> Verdict:
     """Raise `InvariantBroken` unless I1 to I4, I6, I8 and I12 hold. Needs `keep_states` from the beginning.
 
-    `settled`: everything has ended, so every acknowledged run must be final. `in_order`: False leaves I12 out,
-    for triggers at several engines: their owner hears of those of the others a little later.
+    `settled`: everything has ended, so every acknowledged run must be final. `in_order`: False leaves I12
+    out, for triggers at several engines: the owner hears of those of the others a little later.
     """
     connection = await asyncpg.connect(dsn)
     try:

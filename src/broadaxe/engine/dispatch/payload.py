@@ -14,13 +14,15 @@ _AFTER = (
     b',"triggered_by":"manual","parents":{},"triggers":{},"user_data":null,'
     b'"overrides":null,"step_run_errors":{}}'
 )
+_NO_TRIGGERS = b'"triggers":{}'
 _KEY = b'"traceparent"'
 _PAIR = re.compile(rb'("traceparent"\s*:\s*)"[^"\\]*"')
 
 
-def start_payload(input: bytes) -> bytes:
-    """The JSON text of a START: the input inside its envelope."""
-    return _BEFORE + input + _AFTER
+def start_payload(input: bytes, triggers: bytes | None = None) -> bytes:
+    """The JSON text of a START: the input inside its envelope, with what started the task."""
+    after = _AFTER if triggers is None else _AFTER.replace(_NO_TRIGGERS, b'"triggers":' + triggers)
+    return _BEFORE + input + after
 
 
 def with_traceparent(metadata: bytes, traceparent: str) -> bytes:
@@ -45,7 +47,7 @@ def start_action(live: LiveTask, input: bytes, traceparent: str | None) -> Worke
     metadata = live.facts.metadata
     if traceparent is not None:
         metadata = with_traceparent(metadata, traceparent)
-    payload = start_payload(input)
+    payload = start_payload(input, live.facts.triggers)
     return _action(live.facts, live.plan, ActionKind.START, live.status.attempt, payload, metadata)
 
 

@@ -1,13 +1,14 @@
 """Acts upon the messages of other engines about tasks, sessions, results and watchers."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
 import msgspec
 
 from broadaxe.domain.ids import TenantId
+from broadaxe.domain.user_event import UserEvent
 from broadaxe.engine.elsewhere.bodies import (
     Attempt,
     Chunk,
@@ -23,6 +24,7 @@ from broadaxe.engine.elsewhere.hosts import Hosts
 from broadaxe.engine.elsewhere.interest import Interest
 from broadaxe.engine.elsewhere.watching import WatchingElsewhere
 from broadaxe.engine.gate import Gate
+from broadaxe.engine.ingest.events import EventListener
 from broadaxe.store.ledger import Message, MessageKind
 
 _T = TypeVar("_T")
@@ -42,7 +44,9 @@ class Inbox:
         watching: WatchingElsewhere,
         rows_changed: RowsChanged,
         schedules_changed: Callable[[Message], Awaitable[None]],
+        listeners: Sequence[EventListener],
     ) -> None:
+        self._listeners = listeners
         self._schedules_changed = schedules_changed
         self._gate = gate
         self._guests = guests
@@ -118,6 +122,9 @@ class Inbox:
             self._watching.unwatch(_body(message, Watching))
         elif kind is MessageKind.SCHEDULES_CHANGED:
             await self._schedules_changed(message)
+        elif kind is MessageKind.EVENT_DELIVERED:
+            for listener in self._listeners:
+                await listener.delivered(_body(message, UserEvent))
         elif kind is MessageKind.CHUNK:
             await self._watching.chunk(tenant_id, _body(message, Chunk))
 
@@ -133,6 +140,7 @@ _FOR_OWNER = frozenset(
         MessageKind.WATCH,
         MessageKind.UNWATCH,
         MessageKind.CHUNK,
+        MessageKind.EVENT_DELIVERED,
         MessageKind.SCHEDULES_CHANGED,
     }
 )

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from broadaxe.domain.ids import TenantId
-from broadaxe.domain.task import Decision, TaskEvent, WorkerLost
+from broadaxe.domain.task import Decision, TaskEvent, TaskStatus, WorkerLost
 from broadaxe.domain.transitions import decide
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.scheduler.live import StepPlan
+from broadaxe.engine.scheduler.writes import freed_key
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import RunTraces
 from broadaxe.store.ledger import Changed, StoredTask, TaskChange
@@ -54,11 +55,15 @@ class RowsElsewhere:
                 return None
             return decide(row.status, plan.policy, event, self._clock.now())
 
+        def freed(row: StoredTask, status: TaskStatus) -> UUID | None:
+            plan = plans.get(row.facts.version_id)
+            return None if plan is None else freed_key(row.facts, plan, status)
+
         found: list[Changed] = []
         for at in range(0, len(stored), _PAGE):
             page = stored[at : at + _PAGE]
             ids = tuple(one.facts.id for one in page)
-            change = TaskChange(page[0].facts.tenant_id, ids, judge, trace)
+            change = TaskChange(page[0].facts.tenant_id, ids, judge, freed, trace)
             found += await asyncio.shield(self._ledger.change_elsewhere(change, lazy=lazy))
         for changed in found:
             self._tell(changed, plans.get(changed.before.facts.version_id), event_of)

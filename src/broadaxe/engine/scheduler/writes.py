@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
+from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError, Unavailable
-from broadaxe.domain.task import Assigned, Decision, Started, TaskEvent, TaskStatus
+from broadaxe.domain.idempotency import frees_at_end
+from broadaxe.domain.task import Assigned, Decision, Started, TaskEvent, TaskFacts, TaskStatus
 from broadaxe.domain.transitions import decide
 from broadaxe.engine.context import EngineContext
-from broadaxe.engine.scheduler.live import HeldStart, LiveTask, Submission
+from broadaxe.engine.scheduler.live import HeldStart, LiveTask, StepPlan, Submission
 from broadaxe.engine.scheduler.timers import Timer, Timers
 from broadaxe.store.ledger import Message, TaskWrite
 from broadaxe.telemetry.context import TraceContext
@@ -171,6 +173,7 @@ class TaskWrites:
             record=decision.record,
             notes=decision.notes,
             trace=self._after.trace_of(live, main.event),
+            frees_key_of=freed_key(live.facts, live.plan, decision.status),
             expect=status,
             messages=self._after.messages_of(live, main.event, decision.status),
         )
@@ -268,6 +271,13 @@ class TaskWrites:
             self.reread(live)
         while live.backlog and not live.writing:
             self._advance(live, live.backlog.popleft())
+
+
+def freed_key(facts: TaskFacts, plan: StepPlan, status: TaskStatus) -> UUID | None:
+    """The run whose idempotency key its end frees. The end of one of several tasks is not the run's."""
+    single = facts.run_id == facts.id
+    rule = plan.version.definition.idempotency
+    return facts.run_id if status.state.final and single and frees_at_end(rule) else None
 
 
 def _answer(submission: Submission, status: TaskStatus | None) -> None:

@@ -13,6 +13,7 @@ from broadaxe.domain.task import TaskState, WorkerLost
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.elsewhere.hosts import Hosts
+from broadaxe.engine.event_tracing import EventTraces
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.planning import need_of
@@ -59,6 +60,7 @@ class Ownership:
         liveness: Liveness,
         hosts: Hosts,
         traces: RunTraces,
+        event_traces: EventTraces,
         background: Background,
         owner: Owner,
     ) -> None:
@@ -74,6 +76,7 @@ class Ownership:
         self._liveness = liveness
         self._hosts = hosts
         self._traces = traces
+        self._event_traces = event_traces
         self._background = background
         self._owner = owner
         self._taking: int | None = None
@@ -269,6 +272,10 @@ class Ownership:
 
     async def _tell_again(self, partition: int | None, since: datetime) -> None:
         try:
+            async for events in self._ledger.events.load_events_since(since):
+                for event in events:
+                    if partition is None or self._gate.partition(event.tenant_id) == partition:
+                        self._event_traces.told_again(event)
             async for attempts in self._ledger.load_attempts_since(since, partition):
                 for ended in attempts:
                     plan = await self._plan(ended.facts.tenant_id, ended.facts.version_id)

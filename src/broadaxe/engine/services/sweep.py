@@ -24,6 +24,7 @@ from broadaxe.engine.dispatch.desk import WorkerDesk
 from broadaxe.engine.elsewhere.inbox import Inbox
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
+from broadaxe.engine.ingest.subscriptions import Subscriptions
 from broadaxe.engine.scheduler.timers import Timer, Timers
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import SYSTEM
@@ -64,6 +65,7 @@ class Sweep:
         catalog: Catalog,
         desk: WorkerDesk,
         operations: Orders,
+        subscriptions: Subscriptions,
         inbox: Inbox,
         confirmed_until: Callable[[], datetime | None],
         tally: Tally,
@@ -77,6 +79,7 @@ class Sweep:
         self._catalog = catalog
         self._desk = desk
         self._operations = operations
+        self._subscriptions = subscriptions
         self._inbox = inbox
         self._confirmed_until = confirmed_until
         self._tally = tally
@@ -199,6 +202,9 @@ class Sweep:
         if message.kind is MessageKind.TOKEN_REVOKED:
             for listener in self.on_token_revoked:
                 listener(message)
+            return
+        if message.kind is MessageKind.FILTERS_CHANGED:
+            self._subscriptions.forget(message.tenant_id)
             return
         if await self._inbox.act(message):
             return
