@@ -138,6 +138,7 @@ class EnginePart:
         kept = settings.limits.core_partition_retention or settings.limits.tenant_retention_period
         retention = timedelta(seconds=kept) if settings.runtime.enable_data_retention else None
         await self._shared.ledger.partitions.maintain(retention)
+        await self._shared.ledger.events.expire_keys()
         if retention is not None:
             await self._shared.ledger.schedules.prune(self._shared.clock.now() - retention)
 
