@@ -78,8 +78,8 @@ class Incoming(ABC):
     @abstractmethod
     def refuse(self) -> None:
         """Send the refusal that waits."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self, error: RpcError) -> None:
         """End with an error from outside of the call's task, which is cancelled."""
 
