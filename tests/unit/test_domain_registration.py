@@ -289,7 +289,6 @@ def test_missing_feature_runnable_is_none(runnable: WorkflowDefinition) -> None:
         (workflow(concurrency=(Concurrency("a"),)), "concurrency limits"),
         (workflow(step(rate_limits=(RateLimitUse("k"),))), "rate limits"),
         (workflow(sticky=0), "sticky workflows"),
-        (workflow(idempotency=Idempotency("a", 1)), "idempotency keys"),
     ],
 )
 def test_missing_feature_names_workflow_and_feature(definition: WorkflowDefinition, feature: str) -> None:

@@ -8,12 +8,23 @@ from typing import Any
 from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError, ResourceExhausted, Unavailable
-from broadaxe.store.ledger import LogLine, NewTask, TaskWrite
+from broadaxe.domain.ids import EngineId
+from broadaxe.store.event_ledger import NewEvent
+from broadaxe.store.ledger import LogLine, NewTask, TaskChange, TaskWrite
 from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.telemetry.context import TraceContext
 
 ROW_OVERHEAD = 400
 """Bytes that an item is counted with beside its payloads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What a transaction must still find in a lease's row."""
+
+    partition: int
+    epoch: int
+    engine_id: EngineId
 
 
 @dataclass(slots=True, eq=False)
@@ -30,10 +41,21 @@ class Pending:
     tasks: Sequence[NewTask] = ()
     write: TaskWrite | None = None
     lines: Sequence[LogLine] = ()
+    event: NewEvent | None = None
     skips: Sequence[SkipRecord] = ()
+    change: TaskChange | None = None
+    partition: int | None = None
+    """Whose lease fences it; None for what any engine may write."""
     count: int = 1
     parents: Sequence[tuple[TraceContext, UUID]] = ()
     """Context and task id of each member whose trace is recorded."""
+
+    @property
+    def task_ids(self) -> Sequence[UUID]:
+        """The rows it changes."""
+        if self.write is not None:
+            return (self.write.task_id,)
+        return self.change.ids if self.change is not None else ()
 
     def resolve(self, result: object) -> None:
         """Answers the caller, who may have gone."""
@@ -50,7 +72,14 @@ def size_of_task(task: NewTask) -> int:
     """Bytes that a new task is counted with."""
     facts, status = task.facts, task.status
     extra = len(status.output or b"") + len(status.error or b"") + len(facts.desired_labels or b"")
+    extra += len(facts.triggers or b"")
     return ROW_OVERHEAD + len(facts.input) + len(facts.metadata) + extra
+
+
+def size_of_event(new: NewEvent) -> int:
+    """Bytes that an event is counted with."""
+    size = ROW_OVERHEAD + len(new.event.payload) + len(new.event.metadata)
+    return size + len(new.links) * ROW_OVERHEAD // 4 + sum(len(one.message) for one in new.failures)
 
 
 def size_of_write(write: TaskWrite) -> int:
@@ -134,12 +163,13 @@ class PendingQueue:
                 if batch and full:
                     break
                 queue.popleft()
-                task_id = op.write.task_id if op.write is not None else None
-                if task_id is not None and task_id in seen:
+                ids = op.task_ids
+                if ids and not seen.isdisjoint(ids):
                     spilled.append(op)
+                    # What comes after it for the same rows must not overtake it.
+                    seen.update(ids)
                     continue
-                if task_id is not None:
-                    seen.add(task_id)
+                seen.update(ids)
                 batch.append(op)
                 count += op.count
                 size += op.size
@@ -172,6 +202,17 @@ class PendingQueue:
                     op.fail(ResourceExhausted("The database was away for too long."))
                 else:
                     op.fail(Unavailable("The database cannot be reached now."))
+        if not self._ready and not self._lazy:
+            self.work.clear()
+        self._rearm()
+
+    def fail_partition(self, partition: int, make: Callable[[], BroadaxeError]) -> None:
+        """Answers what waits for one lease with an error."""
+        for queue in (self._ready, self._lazy):
+            for op in [op for op in queue if op.partition == partition]:
+                queue.remove(op)
+                self.release(op)
+                op.fail(make())
         if not self._ready and not self._lazy:
             self.work.clear()
         self._rearm()

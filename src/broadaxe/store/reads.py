@@ -13,6 +13,7 @@ from uuid import UUID
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.task import AttemptRecord, Note, TaskFacts, TaskState, TaskStatus
 from broadaxe.domain.workflow import WorkflowVersion
+from broadaxe.store.event_reads import EventReads
 from broadaxe.store.ledger import LogLine, WorkerRow
 from broadaxe.store.schedule_reads import ScheduleReads
 from broadaxe.store.statistics_reads import StatisticsReads
@@ -136,7 +137,7 @@ class TenantRow:
     updated_at: datetime
 
 
-class Reads(ScheduleReads, StatisticsReads, Protocol):
+class Reads(ScheduleReads, StatisticsReads, EventReads, Protocol):
     """The queries. `Unavailable` when the database is away; None or absence for what is not the tenant's."""
 
     def list_tasks(

@@ -5,21 +5,24 @@ from uuid import UUID
 
 import msgspec
 
+from broadaxe.domain.task import TaskFacts
 from broadaxe.engine.api import ActionKind, WorkerAction
-from broadaxe.engine.scheduler.live import LiveTask
+from broadaxe.engine.scheduler.live import LiveTask, StepPlan
 
 _BEFORE = b'{"input":'
 _AFTER = (
     b',"triggered_by":"manual","parents":{},"triggers":{},"user_data":null,'
     b'"overrides":null,"step_run_errors":{}}'
 )
+_NO_TRIGGERS = b'"triggers":{}'
 _KEY = b'"traceparent"'
 _PAIR = re.compile(rb'("traceparent"\s*:\s*)"[^"\\]*"')
 
 
-def start_payload(input: bytes) -> bytes:
-    """The JSON text of a START: the input inside its envelope."""
-    return _BEFORE + input + _AFTER
+def start_payload(input: bytes, triggers: bytes | None = None) -> bytes:
+    """The JSON text of a START: the input inside its envelope, with what started the task."""
+    after = _AFTER if triggers is None else _AFTER.replace(_NO_TRIGGERS, b'"triggers":' + triggers)
+    return _BEFORE + input + after
 
 
 def with_traceparent(metadata: bytes, traceparent: str) -> bytes:
@@ -44,16 +47,19 @@ def start_action(live: LiveTask, input: bytes, traceparent: str | None) -> Worke
     metadata = live.facts.metadata
     if traceparent is not None:
         metadata = with_traceparent(metadata, traceparent)
-    return _action(live, ActionKind.START, live.status.attempt, start_payload(input), metadata)
+    payload = start_payload(input, live.facts.triggers)
+    return _action(live.facts, live.plan, ActionKind.START, live.status.attempt, payload, metadata)
 
 
-def cancel_action(live: LiveTask, attempt: int) -> WorkerAction:
+def cancel_action(facts: TaskFacts, plan: StepPlan, attempt: int) -> WorkerAction:
     """CANCEL for one attempt."""
-    return _action(live, ActionKind.CANCEL, attempt, b"", live.facts.metadata)
+    return _action(facts, plan, ActionKind.CANCEL, attempt, b"", facts.metadata)
 
 
-def _action(live: LiveTask, kind: ActionKind, attempt: int, payload: bytes, metadata: bytes) -> WorkerAction:
-    facts, step = live.facts, live.plan.step
+def _action(
+    facts: TaskFacts, plan: StepPlan, kind: ActionKind, attempt: int, payload: bytes, metadata: bytes
+) -> WorkerAction:
+    step = plan.step
     parent: UUID | None = facts.parent_task_id
     return WorkerAction(
         kind=kind,

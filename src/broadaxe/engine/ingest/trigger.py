@@ -4,10 +4,12 @@ import asyncio
 from asyncio import Future
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
 from broadaxe.domain.errors import (
+    AlreadyExists,
     BroadaxeError,
     InvalidArgument,
     NotFound,
@@ -15,23 +17,29 @@ from broadaxe.domain.errors import (
     Unavailable,
     Unimplemented,
 )
+from broadaxe.domain.event_filters import ExpressionFailure
+from broadaxe.domain.idempotency import COLLISION, BulkCollision, Collision
 from broadaxe.domain.ids import TenantId
-from broadaxe.domain.task import Assigned, TaskStatus
+from broadaxe.domain.task import Assigned, TaskFacts, TaskStatus
 from broadaxe.domain.transitions import decide
+from broadaxe.domain.user_event import UserEvent
 from broadaxe.engine.api import Origin, Trigger
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
+from broadaxe.engine.ingest.keys import Keys
 from broadaxe.engine.ingest.planning import Parent, Planner, check, claim_of, need_of, waiting_status
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
-from broadaxe.engine.scheduler.live import LiveTask, StepPlan
+from broadaxe.engine.scheduler.live import LiveTask, Need, StepPlan
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.workers import Worker
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import RunTraces, run_context
+from broadaxe.store.event_ledger import EventLink, KeyHolder, NewEvent
 from broadaxe.store.ledger import NewTask
 from broadaxe.store.schedule_ledger import NOBODY, FireClaim
+from broadaxe.telemetry.context import TraceContext
 
 
 class Coming:
@@ -58,7 +66,12 @@ class Triggers:
         lifecycle: Lifecycle,
         traces: RunTraces,
         tally: Tally,
+        keys: Keys,
+        *,
+        owned: bool = True,
     ) -> None:
+        """`owned`: the tenants' memory is here. Else tasks are born waiting, and their owner is told."""
+        self._owned = owned
         self._ledger = context.ledger
         self._clock = context.clock
         self._options = context.options
@@ -69,6 +82,7 @@ class Triggers:
         self._lifecycle = lifecycle
         self._traces = traces
         self._tally = tally
+        self._keys = keys
         self._planner = Planner(context)
         self._in_flight = 0
         self._idle: list[Future[None]] = []
@@ -82,7 +96,11 @@ class Triggers:
             plan = await self._plan(tenant_id, trigger.workflow)
         _require_runnable(plan)
         parent = await self._parent(tenant_id, trigger) if trigger.parent_task_id is not None else None
+        if plan.version.definition.idempotency is not None:
+            trigger = await self._keys.add(trigger, plan)
         ids = await self._create(tenant_id, [(trigger, plan, parent)], origin)
+        if isinstance(ids[0], KeyHolder):
+            raise AlreadyExists(COLLISION, Collision(ids[0]))
         return ids[0]
 
     async def many(self, tenant_id: TenantId, triggers: Sequence[Trigger], origin: Origin) -> list[UUID]:
@@ -97,10 +115,29 @@ class Triggers:
                 plan = await self._plan(tenant_id, trigger.workflow)
                 _require_runnable(plan)
                 parent = await self._parent(tenant_id, trigger) if trigger.parent_task_id else None
+                keyed = await self._keys.add(trigger, plan)
             except (InvalidArgument, NotFound, Unimplemented) as error:
                 raise type(error)(f"item {index}: {error.message}") from error
-            items.append((trigger, plan, parent))
-        return await self._create(tenant_id, items, origin) if items else []
+            items.append((keyed, plan, parent))
+        ids = await self._create(tenant_id, items, origin) if items else []
+        collisions = tuple(Collision(one) for one in ids if isinstance(one, KeyHolder))
+        if collisions:
+            started = tuple(one for one in ids if not isinstance(one, KeyHolder))
+            raise AlreadyExists(COLLISION, BulkCollision(started, collisions))
+        return ids
+
+    async def for_event(
+        self,
+        event: UserEvent,
+        above: TraceContext,
+        items: Sequence[tuple[Trigger, StepPlan]],
+        failures: Sequence[ExpressionFailure],
+    ) -> list[UUID]:
+        """Store an event and start its runs in the same commit; ids as the ledger's, `KeyHolder` included."""
+        found = [(trigger, plan, None) for trigger, plan in items]
+        trace = above.trace_id + above.span_id + (b"\x01" if above.sampled else b"\x00")
+        new = NewEvent(event, trace, (), failures)
+        return await self._create(event.tenant_id, found, Origin(), event=new)
 
     async def planned(
         self, tenant_id: TenantId, trigger: Trigger, fire: FireClaim, origin: Origin
@@ -111,8 +148,9 @@ class Triggers:
         plan = await self._plan(tenant_id, trigger.workflow)
         _require_runnable(plan)
         parent = await self._parent(tenant_id, trigger) if trigger.parent_task_id is not None else None
+        trigger = await self._keys.add(trigger, plan)
         ids = await self._create(tenant_id, [(trigger, plan, parent)], origin, fire)
-        return ids[0] if ids[0] != NOBODY else None
+        return None if ids[0] == NOBODY or isinstance(ids[0], KeyHolder) else ids[0]
 
     async def settle(self) -> None:
         """Wait until no creation is in flight."""
@@ -140,9 +178,10 @@ class Triggers:
     async def _create(
         self,
         tenant_id: TenantId,
-        items: list[tuple[Trigger, StepPlan, Parent | None]],
+        items: Sequence[tuple[Trigger, StepPlan, Parent | None]],
         origin: Origin,
         fire: FireClaim | None = None,
+        event: NewEvent | None = None,
     ) -> list[UUID]:
         self._gate.require()
         self._require_room(tenant_id, items)
@@ -152,10 +191,13 @@ class Triggers:
             one, task = self._prepare(tenant_id, trigger, plan, parent, origin, fire)
             coming.append(one)
             tasks.append(task)
+        if event is not None:
+            event = replace(event, links=_links(items, coming))
         answer: Future[list[UUID]] = asyncio.get_running_loop().create_future()
         self._in_flight += 1
         try:
-            future = self._ledger.create_tasks(tasks, patience=self._options.patience)
+            create = self._ledger.create_tasks if self._owned else self._ledger.create_elsewhere
+            future = create(tasks, patience=self._options.patience, event=event)
         except BroadaxeError as error:
             future = asyncio.get_running_loop().create_future()
             future.set_exception(error)
@@ -164,7 +206,7 @@ class Triggers:
         return await answer
 
     def _require_room(
-        self, tenant_id: TenantId, items: list[tuple[Trigger, StepPlan, Parent | None]]
+        self, tenant_id: TenantId, items: Sequence[tuple[Trigger, StepPlan, Parent | None]]
     ) -> None:
         for action, count in Counter(plan.step.action for _, plan, _ in items).items():
             queue = self._memory.queues.get((tenant_id, action))
@@ -185,22 +227,26 @@ class Triggers:
         facts = self._planner.facts(tenant_id, trigger, plan, parent, origin, now, rooted=fire is not None)
         status: TaskStatus = waiting_status(now)
         need = need_of(plan, facts)
-        worker = None
-        if not self._memory.pauses.holds(tenant_id, facts.workflow_id):
-            worker = self._scheduler.reserve(tenant_id, plan.step.action, need, facts.id)
+        worker = self._reserve(tenant_id, plan, need, facts)
         if worker is not None:
             decision = decide(status, plan.policy, Assigned(worker.row.id), now)
             assert decision is not None
             status = decision.status
-        else:
+        elif self._owned:
             self._memory.queue(tenant_id, plan.step.action).arriving += 1
         live = LiveTask(facts, status, plan, need, self._memory.next_order(), facts.input)
         place = run_context(facts)
         if origin.parent is None or place.sampled:
             origin.parent = place
         trace = place if place.sampled else None
-        coming = Coming(live, worker, self._gate.generation)
-        return coming, NewTask(facts, status, claim_of(trigger) if fire is None else None, trace, fire)
+        coming = Coming(live, worker, self._gate.generation_of(tenant_id))
+        claim = claim_of(trigger) if fire is None else None
+        return coming, NewTask(facts, status, claim, trace, fire, trigger.key)
+
+    def _reserve(self, tenant_id: TenantId, plan: StepPlan, need: Need, facts: TaskFacts) -> Worker | None:
+        if not self._owned or self._memory.pauses.holds(tenant_id, facts.workflow_id):
+            return None
+        return self._scheduler.reserve(tenant_id, plan.step.action, need, facts.id)
 
     def _created(
         self,
@@ -259,13 +305,25 @@ class Triggers:
             self._arrived(one.live)
 
     def _current(self, one: Coming) -> bool:
-        return self._gate.open and self._gate.generation == one.generation
+        """Whether memory still is what it was when the task was planned."""
+        return self._owned and self._gate.generation_of(one.live.facts.tenant_id) == one.generation != 0
 
     def _arrived(self, live: LiveTask) -> None:
         queue = self._memory.queue(*live.queue_key)
         queue.arriving -= 1
         if not queue.arriving and queue.size:
             self._scheduler.wake(queue)
+
+
+def _links(
+    items: Sequence[tuple[Trigger, StepPlan, Parent | None]], coming: Sequence[Coming]
+) -> list[EventLink]:
+    """Which of the event's runs is due to which filter."""
+    causes = [trigger.cause for trigger, _, _ in items]
+    return [
+        EventLink(one.live.facts.run_id, cause.filter_id if cause is not None else None)
+        for cause, one in zip(causes, coming, strict=True)
+    ]
 
 
 def _require_runnable(plan: StepPlan) -> None:
