@@ -13,6 +13,7 @@ from gates import pass_gate
 from hatchet_sdk import Context, DurableContext, EmptyModel, Hatchet
 from hatchet_sdk.types.labels import DesiredWorkerLabel
 from hatchet_sdk.utils.typing import LogLevel
+from sdk_dags import declare_dags
 from sdk_failing import declare_errors, declare_retries, declare_timeouts, declare_waits
 from sdk_models import Big, Count, Gate, Labels, Point, Text, declared
 
@@ -229,6 +230,7 @@ def declare(hatchet: Hatchet) -> dict[str, SimpleNamespace]:
         "narrow": declare_narrow(hatchet),
         "durable": declare_durable(hatchet),
         "unserved": declare_unserved(hatchet),
+        "dags": declare_dags(hatchet),
     }
     children = SimpleNamespace(**vars(groups["payloads"]), **vars(groups["retries"]))
     groups["family"] = declare_family(hatchet, children)
@@ -242,5 +244,16 @@ def flat(hatchet: Hatchet) -> SimpleNamespace:
     return SimpleNamespace(**{name: flow for group in groups for name, flow in vars(group).items()})
 
 
-EVERYDAY = ("payloads", "chatty", "retries", "errors", "timeouts", "waits", "family", "dedupe", "durable")
+EVERYDAY = (
+    "payloads",
+    "chatty",
+    "retries",
+    "errors",
+    "timeouts",
+    "waits",
+    "family",
+    "dedupe",
+    "durable",
+    "dags",
+)
 """What a worker without special slots or labels serves."""

@@ -26,6 +26,12 @@ from broadaxe.engine.ingest.operations import Operations
 from broadaxe.engine.ingest.registration import Registration
 from broadaxe.engine.ingest.reports import Reports
 from broadaxe.engine.ingest.trigger import Triggers
+from broadaxe.engine.runs.book import RunBook
+from broadaxe.engine.runs.conditions import Conditions
+from broadaxe.engine.runs.control import RunControl
+from broadaxe.engine.runs.restore import RunRestore
+from broadaxe.engine.runs.steps import StepLife
+from broadaxe.engine.runs.waits import WaitBook
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.scheduler import Scheduler
@@ -94,7 +100,45 @@ class EngineCore:
             self._background,
             (self._results, self._events),
         )
+        self._conditions = Conditions(self.evaluator)
+        self.waits = WaitBook(clock, self.timers, self._conditions)
         writes = self._lifecycle.writes
+        steps = StepLife(
+            clock, self.memory, self._lifecycle, self._traces, self._tally, (self._results, self._events)
+        )
+        self._book = RunBook(
+            context,
+            self._gate,
+            self.memory,
+            self.timers,
+            self._scheduler,
+            self.waits,
+            steps,
+            writes.ride,
+        )
+        self._lifecycle.use(self._book)
+        self._restore = RunRestore(
+            context,
+            self._gate,
+            self.memory,
+            self.timers,
+            self._catalog,
+            self._conditions,
+            self._book,
+            self.waits,
+            self._lifecycle,
+            self._background,
+        )
+        runs = RunControl(
+            context,
+            self._gate,
+            self.memory,
+            self._catalog,
+            self._lifecycle,
+            self._book,
+            self._restore,
+            steps,
+        )
         self._liveness = Liveness(context, self._gate, self.memory, self.timers, writes)
         self._desk = WorkerDesk(
             context,
@@ -116,8 +160,12 @@ class EngineCore:
             self._lifecycle,
             self._traces,
             self._tally,
+            self._book,
+            self._conditions,
         )
-        self._reports = Reports(context, self._gate, self._held, self.memory, writes, self._tally)
+        self._reports = Reports(
+            context, self._gate, self._held, self.memory, writes, self._tally, self._conditions
+        )
         self.ownership = Ownership(
             context,
             self._gate,
@@ -128,8 +176,9 @@ class EngineCore:
             self._traces,
             self._background,
             self,
+            self._restore,
         )
-        self._operations = Operations(context, self._gate, self.memory, self._catalog, writes)
+        self._operations = Operations(context, self._gate, self.memory, self._catalog, writes, runs)
         self.timers_service = TimersService(clock, self.timers)
         self.heartbeats = Heartbeats(context, self._gate, self.memory, self.timers)
         self.maintenance = Maintenance(self._gate, self.timers, options.maintenance_every, chores)
@@ -239,6 +288,9 @@ class EngineCore:
         for live in list(self.memory.tasks.values()):
             self.timers.cancel(live.timer)
             self._lifecycle.writes.drop(live)
+        for run in list(self.memory.runs.values()):
+            self._book.drop(run)
+        self.waits.clear()
         for worker in self.memory.workers.values():
             self.timers.cancel(worker.dead_timer)
         self._scheduler.clear()

@@ -10,10 +10,13 @@ from broadaxe.store.rows import (
     attempt_row,
     columns_of,
     log_row,
+    new_note_rows,
     note_rows,
     task_row,
     write_row,
 )
+from broadaxe.store.run_ledger import ChangeResult, NewRun, RunChange
+from broadaxe.store.run_rows import RUN_COLUMNS, WAIT_COLUMNS, met_row, run_row, run_write_row, wait_row
 from broadaxe.store.session import Session
 from broadaxe.store.statements import statement
 
@@ -32,30 +35,109 @@ class Batch:
         """The result of each operation, to be told once the transaction is committed."""
         tasks = [task for op in ops for task in op.tasks]
         holders = await self._claim(tasks) if any(task.claim for task in tasks) else {}
-        await self._create([task for task in tasks if task.facts.run_id not in holders])
-        writes = [op.write for op in ops if op.write is not None]
-        held = await self._write(writes) if writes else set()
-        kept = [write for item, write in enumerate(writes, 1) if item in held]
-        await self._keep_history(kept)
+        new = [task for task in tasks if task.facts.run_id not in holders]
+        await self._create(new)
+        refused = await self._reopen([op.change for op in ops if op.change is not None and op.change.reopen])
+        active = [op for op in ops if op.change is None or op.change.run_id not in refused]
+        held = await self._write_all(active)
+        changes = [
+            op.change
+            for op in active
+            if op.change is not None and (op.write is None or (op.write.task_id in held))
+        ]
+        created = await self._change(changes, [one for one in new if isinstance(one, NewRun)])
         await self._log([line for op in ops for line in op.lines])
-        results: list[object] = []
-        item = 0
-        for op in ops:
-            if op.write is not None:
-                item += 1
-                results.append(item in held)
-            elif op.tasks:
-                runs = [task.facts.run_id for task in op.tasks]
-                results.append([holders.get(run, run) for run in runs])
-            else:
-                results.append(None)
-        return results
+        return [self._result(op, op in active, holders, held, created) for op in ops]
+
+    @staticmethod
+    def _result(
+        op: Pending, active: bool, holders: dict[UUID, UUID], held: set[UUID], created: set[UUID]
+    ) -> object:
+        own = op.write is None or op.write.task_id in held
+        if op.change is not None:
+            if not active or not own:
+                return None
+            mine = frozenset(task.facts.id for task in op.change.tasks) & created
+            created -= mine
+            return ChangeResult(mine, frozenset(write.task_id for write in op.change.writes) & held)
+        if op.write is not None:
+            return own
+        if op.tasks:
+            return [holders.get(task.facts.run_id, task.facts.run_id) for task in op.tasks]
+        return None
+
+    async def _write_all(self, ops: Sequence[Pending]) -> set[UUID]:
+        """All state changes; the tasks whose compare held. No task is in a batch twice."""
+        writes = [op.write for op in ops if op.write is not None]
+        # A step that follows from a write has to wait for what becomes of it.
+        writes += [w for op in ops if op.change is not None and op.write is None for w in op.change.writes]
+        held = await self._write(writes)
+        behind = [
+            write
+            for op in ops
+            if op.change is not None and op.write is not None and op.write.task_id in held
+            for write in op.change.writes
+        ]
+        return held | await self._write(behind)
+
+    async def _reopen(self, changes: Sequence[RunChange]) -> set[UUID]:
+        """Opens runs that are over; those that were not."""
+        if not changes:
+            return set()
+        rows = await self._session.fetch(
+            statement("run_write_batch"),
+            *columns_of(map(run_write_row, changes), 4),
+            parent=self._parent,
+            batch=len(changes),
+        )
+        self.rows += len(rows)
+        opened = {row[0] for row in rows}
+        return {change.run_id for change in changes if change.run_id not in opened}
+
+    async def _change(self, changes: Sequence[RunChange], new: Sequence[NewRun]) -> set[UUID]:
+        """Steps, waits and ends; the tasks that were created."""
+        first: dict[UUID, NewTask] = {}
+        for change in changes:
+            for task in change.tasks:
+                first.setdefault(task.facts.id, task)
+        created: set[UUID] = set()
+        if first:
+            rows = await self._session.fetch(
+                statement("step_create_batch"),
+                *columns_of(map(task_row, first.values()), 31),
+                parent=self._parent,
+                batch=len(first),
+            )
+            self.rows += len(rows)
+            created = {row[0] for row in rows}
+            notes = [
+                row for task in first.values() if task.facts.id in created for row in new_note_rows(task)
+            ]
+            if notes:
+                await self._insert("note_add_batch", columns_of(notes, 6))
+        opened = [wait_row(change.tenant_id, wait) for change in changes for wait in change.opened]
+        opened += [wait_row(run.facts.tenant_id, wait) for run in new for wait in run.waits]
+        if opened:
+            await self._insert("wait_open_batch", columns_of(opened, WAIT_COLUMNS))
+        met = [met_row(one) for change in changes for one in change.met]
+        if met:
+            await self._insert("wait_meet_batch", columns_of(met, 6))
+        ended = [change for change in changes if change.end is not None]
+        if ended:
+            await self._session.fetch(
+                statement("run_write_batch"),
+                *columns_of(map(run_write_row, ended), 4),
+                parent=self._parent,
+                batch=len(ended),
+            )
+            self.rows += len(ended)
+        return created
 
     async def _insert(self, name: str, columns: list[list[object]]) -> None:
         await self._session.fetch(statement(name), *columns, parent=self._parent, batch=len(columns[0]))
         self.rows += len(columns[0])
 
-    async def _claim(self, tasks: Sequence[NewTask]) -> dict[UUID, UUID]:
+    async def _claim(self, tasks: Sequence[NewTask | NewRun]) -> dict[UUID, UUID]:
         """Takes the keys; those of `tasks` that lost theirs, by run id, with the run that holds it."""
         first: dict[ClaimKey, UUID] = {}
         wanted: dict[UUID, ClaimKey] = {}
@@ -81,17 +163,29 @@ class Batch:
                 first[lost[record[0] - 1]] = record[1]
         return {run: first[key] for run, key in wanted.items() if first[key] != run}
 
-    async def _create(self, tasks: Sequence[NewTask]) -> None:
+    async def _create(self, new: Sequence[NewTask | NewRun]) -> None:
+        runs = [one for one in new if isinstance(one, NewRun)]
+        if runs:
+            await self._insert(
+                "run_create_batch", columns_of((run_row(run.facts) for run in runs), RUN_COLUMNS)
+            )
+        tasks = [one for one in new if isinstance(one, NewTask)]
+        tasks += [task for run in runs for task in run.tasks]
         if tasks:
             await self._insert("task_create_batch", columns_of(map(task_row, tasks), 31))
 
-    async def _write(self, writes: Sequence[TaskWrite]) -> set[int]:
+    async def _write(self, writes: Sequence[TaskWrite]) -> set[UUID]:
+        if not writes:
+            return set()
         columns = columns_of(map(write_row, writes), 18)
         rows = await self._session.fetch(
             statement("task_write_batch"), *columns, parent=self._parent, batch=len(writes)
         )
         self.rows += len(rows)
-        return {row[0] for row in rows}
+        items = {row[0] for row in rows}
+        kept = [write for item, write in enumerate(writes, 1) if item in items]
+        await self._keep_history(kept)
+        return {write.task_id for write in kept}
 
     async def _keep_history(self, kept: Sequence[TaskWrite]) -> None:
         ended = [attempt_row(write, write.record) for write in kept if write.record is not None]

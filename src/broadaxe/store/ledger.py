@@ -24,6 +24,7 @@ from broadaxe.domain.task import TaskFilter as TaskFilter
 from broadaxe.domain.workflow import LabelValue as LabelValue
 from broadaxe.domain.workflow import WorkflowDefinition
 from broadaxe.domain.workflow import WorkflowVersion as WorkflowVersion
+from broadaxe.store.run_ledger import NewRun, RunLedger
 from broadaxe.telemetry.context import TraceContext
 
 
@@ -53,6 +54,8 @@ class NewTask:
     claim: ChildClaim | None = None
     trace: TraceContext | None = None
     """Parent of this member's commit-wait span; None when unsampled."""
+    notes: tuple[Note, ...] = ()
+    """Only for steps of a run that come with a change of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +162,18 @@ class DatabaseState:
     listeners: list[Callable[[bool], None]] = field(default_factory=list)
 
 
-class Ledger(Protocol):
+class Ledger(RunLedger, Protocol):
     """The operations. `tenant_id` is in the key of each."""
 
     state: DatabaseState
 
     # -- tasks: these join the group commit ----------------------------------------------------------
-    def create_tasks(self, tasks: Sequence[NewTask], *, patience: float | None) -> "Future[list[UUID]]":
-        """Create tasks. Resolves to one run id each: its own, or the one that already holds its claim
-        (then nothing was created for it). `patience`: seconds to wait for an absent database; None = hold.
+    def create_tasks(
+        self, tasks: "Sequence[NewTask | NewRun]", *, patience: float | None
+    ) -> "Future[list[UUID]]":
+        """Create tasks, and runs of several. Resolves to one run id each: its own, or the one that already
+        holds its claim (then nothing was created for it). `patience`: seconds to wait for an absent database;
+        None = hold.
         """
 
     def write_task(self, write: TaskWrite, *, lazy: float | None = None) -> "Future[bool]":

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError, ResourceExhausted, Unavailable
 from broadaxe.store.ledger import LogLine, NewTask, TaskWrite
+from broadaxe.store.run_ledger import NewRun, RunChange
 from broadaxe.telemetry.context import TraceContext
 
 ROW_OVERHEAD = 400
@@ -26,8 +27,10 @@ class Pending:
     """Loop time; past it the call is given up unless it is in flight."""
     patient: bool
     """Whether the deadline is the store's own limit, not the caller's."""
-    tasks: Sequence[NewTask] = ()
+    tasks: Sequence[NewTask | NewRun] = ()
     write: TaskWrite | None = None
+    change: RunChange | None = None
+    """What follows from `write` if that is there, else a change by itself."""
     lines: Sequence[LogLine] = ()
     count: int = 1
     parents: Sequence[tuple[TraceContext, UUID]] = ()
@@ -44,8 +47,11 @@ class Pending:
             self.future.set_exception(error)
 
 
-def size_of_task(task: NewTask) -> int:
-    """Bytes that a new task is counted with."""
+def size_of_task(task: NewTask | NewRun) -> int:
+    """Bytes that a new task or run is counted with."""
+    if isinstance(task, NewRun):
+        size = 2 * ROW_OVERHEAD + len(task.facts.input) + len(task.facts.metadata)
+        return size + sum(map(size_of_task, task.tasks)) + ROW_OVERHEAD * len(task.waits)
     facts, status = task.facts, task.status
     extra = len(status.output or b"") + len(status.error or b"") + len(facts.desired_labels or b"")
     return ROW_OVERHEAD + len(facts.input) + len(facts.metadata) + extra
@@ -57,6 +63,20 @@ def size_of_write(write: TaskWrite) -> int:
     if write.record is not None:
         size += ROW_OVERHEAD + len(write.record.output or b"") + len(write.record.error or b"")
     return size + sum(ROW_OVERHEAD // 4 + len(note.message) for note in write.notes)
+
+
+def size_of_change(change: RunChange) -> int:
+    """Bytes that a run's change is counted with."""
+    size = ROW_OVERHEAD * (1 + len(change.opened)) + sum(map(size_of_task, change.tasks))
+    return size + sum(map(size_of_write, change.writes)) + sum(ROW_OVERHEAD + len(m.data) for m in change.met)
+
+
+def _written(op: Pending) -> tuple[UUID, ...]:
+    """The tasks that an operation changes."""
+    own: tuple[UUID, ...] = () if op.write is None else (op.write.task_id,)
+    if op.change is None or not op.change.writes:
+        return own
+    return (*own, *(write.task_id for write in op.change.writes))
 
 
 class PendingQueue:
@@ -132,12 +152,13 @@ class PendingQueue:
                 if batch and full:
                     break
                 queue.popleft()
-                task_id = op.write.task_id if op.write is not None else None
-                if task_id is not None and task_id in seen:
+                written = _written(op)
+                if not seen.isdisjoint(written):
                     spilled.append(op)
+                    # What comes after it about the same tasks must not overtake it.
+                    seen.update(written)
                     continue
-                if task_id is not None:
-                    seen.add(task_id)
+                seen.update(written)
                 batch.append(op)
                 count += op.count
                 size += op.size

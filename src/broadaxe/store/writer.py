@@ -19,7 +19,15 @@ from broadaxe.store.commit_trace import CommitTrace
 from broadaxe.store.connection import WRITER_SETTINGS, Database
 from broadaxe.store.failures import DRIVER_ERRORS, Failure, classify, describe, sqlstate_of
 from broadaxe.store.ledger import Fenced, LogLine, NewTask, StoreError, TaskWrite
-from broadaxe.store.pending import ROW_OVERHEAD, Pending, PendingQueue, size_of_task, size_of_write
+from broadaxe.store.pending import (
+    ROW_OVERHEAD,
+    Pending,
+    PendingQueue,
+    size_of_change,
+    size_of_task,
+    size_of_write,
+)
+from broadaxe.store.run_ledger import ChangeResult, NewRun, RunChange
 from broadaxe.store.session import Session
 from broadaxe.store.statements import statement
 from broadaxe.telemetry import names as T
@@ -83,8 +91,10 @@ class GroupCommitWriter:
 
     # -- submitting ------------------------------------------------------------------------------------
 
-    def create(self, tasks: Sequence[NewTask], patience: float | None) -> "asyncio.Future[list[UUID]]":
-        """Queues the creation of tasks."""
+    def create(
+        self, tasks: Sequence[NewTask | NewRun], patience: float | None
+    ) -> "asyncio.Future[list[UUID]]":
+        """Queues the creation of tasks and runs."""
         parents = [
             (task.trace, task.facts.id) for task in tasks if task.trace is not None and task.trace.sampled
         ]
@@ -99,6 +109,16 @@ class GroupCommitWriter:
         if write.trace is not None and write.trace.sampled:
             op.parents = ((write.trace, write.task_id),)
         return self._submit(op, lazy)
+
+    def change(self, change: RunChange, write: TaskWrite | None) -> "asyncio.Future[ChangeResult | None]":
+        """Queues what an evaluation of a run decided."""
+        size = size_of_change(change) + (0 if write is None else size_of_write(write))
+        op = self._pending(size, None)
+        op.write, op.change = write, change
+        op.count = 1 + len(change.tasks) + len(change.writes)
+        traces = [(change.trace, change.run_id)] if write is None else [(write.trace, write.task_id)]
+        op.parents = [(trace, about) for trace, about in traces if trace is not None and trace.sampled]
+        return self._submit(op, None)
 
     def log(self, lines: Sequence[LogLine]) -> "asyncio.Future[None]":
         """Queues log lines."""

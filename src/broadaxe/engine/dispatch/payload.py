@@ -1,6 +1,8 @@
 """Builds the messages for a worker, by splicing bytes that were checked when they came in."""
 
+import json
 import re
+from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
@@ -13,13 +15,49 @@ _AFTER = (
     b',"triggered_by":"manual","parents":{},"triggers":{},"user_data":null,'
     b'"overrides":null,"step_run_errors":{}}'
 )
+_PARENTS = b',"triggered_by":"manual","parents":'
+_TRIGGERS = b',"triggers":'
+_ERRORS = b',"user_data":null,"overrides":null,"step_run_errors":'
 _KEY = b'"traceparent"'
 _PAIR = re.compile(rb'("traceparent"\s*:\s*)"[^"\\]*"')
 
 
-def start_payload(input: bytes) -> bytes:
-    """The JSON text of a START: the input inside its envelope."""
-    return _BEFORE + input + _AFTER
+def start_payload(
+    input: bytes,
+    parents: Mapping[str, bytes] | None = None,
+    triggers: Mapping[str, bytes] | None = None,
+    errors: Mapping[str, bytes] | None = None,
+) -> bytes:
+    """The JSON text of a START: the input inside its envelope.
+
+    Of a step in a run also its parents' outputs and what met its conditions, JSON texts by name that are put
+    in as they are, and the error texts of failed steps.
+    """
+    if not parents and not triggers and not errors:
+        return _BEFORE + input + _AFTER
+    texts = {name: _text(error) for name, error in (errors or {}).items()}
+    parts = (
+        _BEFORE,
+        input,
+        _PARENTS,
+        _object(parents),
+        _TRIGGERS,
+        _object(triggers),
+        _ERRORS,
+        _object(texts),
+    )
+    return b"".join(parts) + b"}"
+
+
+def _object(members: Mapping[str, bytes] | None) -> bytes:
+    """An object of JSON texts."""
+    pairs = (json.dumps(name).encode() + b":" + value for name, value in (members or {}).items())
+    return b"{" + b",".join(pairs) + b"}"
+
+
+def _text(error: bytes) -> bytes:
+    """An error as a JSON text; bytes that are not UTF-8 are replaced."""
+    return json.dumps(error.decode(errors="replace")).encode()
 
 
 def with_traceparent(metadata: bytes, traceparent: str) -> bytes:
@@ -39,12 +77,12 @@ def _only_top_level(metadata: bytes) -> bool:
     return metadata.count(b"{") == 1
 
 
-def start_action(live: LiveTask, input: bytes, traceparent: str | None) -> WorkerAction:
+def start_action(live: LiveTask, payload: bytes, traceparent: str | None) -> WorkerAction:
     """START for the attempt that is assigned; `traceparent` replaces the stored one when given."""
     metadata = live.facts.metadata
     if traceparent is not None:
         metadata = with_traceparent(metadata, traceparent)
-    return _action(live, ActionKind.START, live.status.attempt, start_payload(input), metadata)
+    return _action(live, ActionKind.START, live.status.attempt, payload, metadata)
 
 
 def cancel_action(live: LiveTask, attempt: int) -> WorkerAction:
@@ -54,7 +92,9 @@ def cancel_action(live: LiveTask, attempt: int) -> WorkerAction:
 
 def _action(live: LiveTask, kind: ActionKind, attempt: int, payload: bytes, metadata: bytes) -> WorkerAction:
     facts, step = live.facts, live.plan.step
-    parent: UUID | None = facts.parent_task_id
+    # A spawned run says so in the START of each of its steps.
+    origin = facts if live.run is None else live.run.facts
+    parent: UUID | None = origin.parent_task_id
     return WorkerAction(
         kind=kind,
         tenant_id=facts.tenant_id,
@@ -70,7 +110,7 @@ def _action(live: LiveTask, kind: ActionKind, attempt: int, payload: bytes, meta
         workflow_id=facts.workflow_id,
         version_id=facts.version_id,
         parent_task_id=parent,
-        child_index=facts.child_index,
-        child_key=facts.child_key,
+        child_index=origin.child_index,
+        child_key=origin.child_key,
         created_at=facts.created_at,
     )

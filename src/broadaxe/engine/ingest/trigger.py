@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
+from broadaxe.domain.dag import Progress
 from broadaxe.domain.errors import (
     BroadaxeError,
     InvalidArgument,
@@ -16,13 +17,18 @@ from broadaxe.domain.errors import (
     Unimplemented,
 )
 from broadaxe.domain.ids import TenantId
-from broadaxe.domain.task import Assigned, TaskStatus
+from broadaxe.domain.task import Assigned, TaskFacts, TaskStatus
 from broadaxe.domain.transitions import decide
 from broadaxe.engine.api import Origin, Trigger
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.planning import Parent, Planner, check, claim_of, need_of, waiting_status
+from broadaxe.engine.runs.book import RunBook
+from broadaxe.engine.runs.changes import facts_of_run
+from broadaxe.engine.runs.conditions import Conditions
+from broadaxe.engine.runs.dag_plan import DagPlan
+from broadaxe.engine.runs.live_run import Flight, LiveRun
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
 from broadaxe.engine.scheduler.live import LiveTask, StepPlan
 from broadaxe.engine.scheduler.memory import Memory
@@ -31,6 +37,23 @@ from broadaxe.engine.scheduler.workers import Worker
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import RunTraces, run_context
 from broadaxe.store.ledger import NewTask
+from broadaxe.store.run_ledger import NewRun
+
+
+class ComingRun:
+    """A run of several steps whose creation is being committed."""
+
+    __slots__ = ("flight", "generation", "run")
+
+    def __init__(self, run: LiveRun, flight: Flight, generation: int) -> None:
+        self.run = run
+        self.flight = flight
+        self.generation = generation
+
+    @property
+    def run_id(self) -> UUID:
+        """The run's id."""
+        return self.run.id
 
 
 class Coming:
@@ -42,6 +65,11 @@ class Coming:
         self.live = live
         self.worker = worker
         self.generation = generation
+
+    @property
+    def run_id(self) -> UUID:
+        """The run's id: the task is the run."""
+        return self.live.facts.run_id
 
 
 class Triggers:
@@ -57,7 +85,11 @@ class Triggers:
         lifecycle: Lifecycle,
         traces: RunTraces,
         tally: Tally,
+        book: RunBook,
+        conditions: Conditions,
     ) -> None:
+        self._book = book
+        self._conditions = conditions
         self._ledger = context.ledger
         self._clock = context.clock
         self._options = context.options
@@ -79,7 +111,7 @@ class Triggers:
         plan = self._catalog.known(tenant_id, trigger.workflow)
         if plan is None:
             plan = await self._plan(tenant_id, trigger.workflow)
-        _require_runnable(plan)
+        await self._require_runnable(plan)
         parent = await self._parent(tenant_id, trigger) if trigger.parent_task_id is not None else None
         ids = await self._create(tenant_id, [(trigger, plan, parent)], origin)
         return ids[0]
@@ -94,7 +126,7 @@ class Triggers:
             try:
                 check(trigger, self._options)
                 plan = await self._plan(tenant_id, trigger.workflow)
-                _require_runnable(plan)
+                await self._require_runnable(plan)
                 parent = await self._parent(tenant_id, trigger) if trigger.parent_task_id else None
             except (InvalidArgument, NotFound, Unimplemented) as error:
                 raise type(error)(f"item {index}: {error.message}") from error
@@ -129,8 +161,8 @@ class Triggers:
     ) -> list[UUID]:
         self._gate.require()
         self._require_room(tenant_id, items)
-        coming: list[Coming] = []
-        tasks: list[NewTask] = []
+        coming: list[Coming | ComingRun] = []
+        tasks: list[NewTask | NewRun] = []
         for trigger, plan, parent in items:
             one, task = self._prepare(tenant_id, trigger, plan, parent, origin)
             coming.append(one)
@@ -146,19 +178,27 @@ class Triggers:
         self._lifecycle.writes.ride()
         return await answer
 
+    async def _require_runnable(self, plan: StepPlan) -> None:
+        if plan.missing is not None:
+            raise Unimplemented(plan.missing)
+        if plan.dag is not None:
+            await self._conditions.prepare(plan.dag)
+
     def _require_room(
         self, tenant_id: TenantId, items: list[tuple[Trigger, StepPlan, Parent | None]]
     ) -> None:
-        for action, count in Counter(plan.step.action for _, plan, _ in items).items():
+        for action, count in Counter(action for _, plan, _ in items for action in _first(plan)).items():
             queue = self._memory.queues.get((tenant_id, action))
             if queue is not None and queue.size + queue.arriving + count > self._options.queue_limit:
                 raise ResourceExhausted(f"queue {action} holds {queue.size} tasks; its limit is reached")
 
     def _prepare(
         self, tenant_id: TenantId, trigger: Trigger, plan: StepPlan, parent: Parent | None, origin: Origin
-    ) -> tuple[Coming, NewTask]:
+    ) -> "tuple[Coming | ComingRun, NewTask | NewRun]":
         now = self._clock.now()
         facts = self._planner.facts(tenant_id, trigger, plan, parent, origin, now)
+        if plan.dag is not None:
+            return self._prepare_run(trigger, plan.dag, facts, origin)
         status: TaskStatus = waiting_status(now)
         need = need_of(plan, facts)
         worker = self._scheduler.reserve(tenant_id, plan.step.action, need, facts.id)
@@ -176,10 +216,23 @@ class Triggers:
         coming = Coming(live, worker, self._gate.generation)
         return coming, NewTask(facts, status, claim_of(trigger), trace)
 
+    def _prepare_run(
+        self, trigger: Trigger, dag: DagPlan, facts: TaskFacts, origin: Origin
+    ) -> tuple[ComingRun, NewRun]:
+        run = LiveRun(facts_of_run(facts), dag, Progress(dag.graph), facts.input)
+        flight = self._book.begin(run)
+        place = run_context(facts)
+        if origin.parent is None or place.sampled:
+            origin.parent = place
+        trace = place if place.sampled else None
+        change = flight.change
+        new = NewRun(run.facts, change.tasks, change.opened, claim_of(trigger), trace)
+        return ComingRun(run, flight, self._gate.generation), new
+
     def _created(
         self,
         tenant_id: TenantId,
-        coming: list[Coming],
+        coming: list[Coming | ComingRun],
         answer: "Future[list[UUID]]",
         future: "Future[list[UUID]]",
     ) -> None:
@@ -194,28 +247,37 @@ class Triggers:
             for one in coming:
                 self._withdraw(one)
                 if not future.cancelled():
-                    self._traces.not_created(one.live, type(error).__name__)
+                    self._not_created(one, type(error).__name__)
             if not answer.done():
                 answer.set_exception(error)
             return
         ids = future.result()
         born = 0
         for one, run_id in zip(coming, ids, strict=True):
-            if run_id == one.live.facts.run_id:
-                born += 1
+            if run_id == one.run_id:
+                # Tasks of a run count as they come, the first ones too.
+                born += isinstance(one, Coming)
                 self._enter(one)
             else:
                 self._withdraw(one)
-                self._traces.not_created(one.live, None)
+                self._not_created(one, None)
         if born:
             self._tally.created(tenant_id, born)
         if not answer.done():
             answer.set_result(ids)
 
-    def _enter(self, one: Coming) -> None:
+    def _not_created(self, one: Coming | ComingRun, refused: str | None) -> None:
+        facts = one.live.facts if isinstance(one, Coming) else one.run.facts
+        plan = one.live.plan if isinstance(one, Coming) else one.run.dag.steps[0]
+        self._traces.not_created(facts, plan, refused)
+
+    def _enter(self, one: Coming | ComingRun) -> None:
         """The task is committed: it enters memory. If the lease changed meanwhile, the rows that were read
         at the take-over include it."""
         if not self._current(one):
+            return
+        if isinstance(one, ComingRun):
+            self._book.created(one.run, one.flight)
             return
         live = one.live
         if one.worker is None:
@@ -224,15 +286,18 @@ class Triggers:
         queue = self._memory.queues.get(live.queue_key)
         self._lifecycle.born(live, one.worker, queue.size if queue is not None else 0)
 
-    def _withdraw(self, one: Coming) -> None:
+    def _withdraw(self, one: Coming | ComingRun) -> None:
         if not self._current(one):
+            return
+        if isinstance(one, ComingRun):
+            self._book.withdraw(one.flight)
             return
         if one.worker is not None:
             self._scheduler.release(one.worker, one.live.id)
         else:
             self._arrived(one.live)
 
-    def _current(self, one: Coming) -> bool:
+    def _current(self, one: Coming | ComingRun) -> bool:
         return self._gate.open and self._gate.generation == one.generation
 
     def _arrived(self, live: LiveTask) -> None:
@@ -242,6 +307,8 @@ class Triggers:
             self._scheduler.wake(queue)
 
 
-def _require_runnable(plan: StepPlan) -> None:
-    if plan.missing is not None:
-        raise Unimplemented(plan.missing)
+def _first(plan: StepPlan) -> list[str]:
+    """The queues that a new run's first tasks go to."""
+    if plan.dag is None:
+        return [plan.step.action]
+    return [rule.definition.action for rule in plan.dag.graph.steps if not rule.parents]

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from broadaxe.domain.ids import TenantId
+from broadaxe.engine.runs.live_run import LiveRun
 from broadaxe.engine.scheduler.live import LiveTask
 from broadaxe.engine.scheduler.queues import Queue
 from broadaxe.engine.scheduler.workers import ActionRing, Worker
@@ -13,6 +14,8 @@ class Memory:
 
     def __init__(self) -> None:
         self.tasks: dict[UUID, LiveTask] = {}
+        self.runs: dict[UUID, LiveRun] = {}
+        """Runs of several steps."""
         self.queues: dict[tuple[UUID, str], Queue] = {}
         self.workers: dict[UUID, Worker] = {}
         self.rings: dict[tuple[UUID, str], ActionRing] = {}
@@ -27,6 +30,11 @@ class Memory:
         """A tenant's live task."""
         live = self.tasks.get(task_id)
         return live if live is not None and live.facts.tenant_id == tenant_id else None
+
+    def run(self, tenant_id: TenantId, run_id: UUID) -> LiveRun | None:
+        """A tenant's run of several steps that is not over."""
+        run = self.runs.get(run_id)
+        return run if run is not None and run.facts.tenant_id == tenant_id else None
 
     def queue(self, tenant_id: UUID, action: str) -> Queue:
         """The queue of an action."""
@@ -65,6 +73,7 @@ class Memory:
         for live in self.tasks.values():
             live.gone = True
         self.tasks.clear()
+        self.runs.clear()
         self.queues.clear()
         self.workers.clear()
         self.rings.clear()

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from broadaxe.domain.errors import BroadaxeError, Unavailable
-from broadaxe.domain.ids import TenantId, VersionId
-from broadaxe.domain.task import TaskState, WorkerLost
+from broadaxe.domain.task import TaskFacts, TaskState, WorkerLost
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.planning import need_of
+from broadaxe.engine.runs.restore import Loaded, RunRestore
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
 from broadaxe.engine.scheduler.live import LiveTask, StepPlan
 from broadaxe.engine.scheduler.memory import Memory
@@ -54,7 +54,9 @@ class Ownership:
         traces: RunTraces,
         background: Background,
         owner: Owner,
+        restore: RunRestore,
     ) -> None:
+        self._restore = restore
         self._ledger = context.ledger
         self._clock = context.clock
         self._ids = context.ids
@@ -143,27 +145,19 @@ class Ownership:
         self._catalog.forget_names()
         for row in await self._ledger.load_workers(self._clock.now() - _WORKERS_SINCE):
             self._memory.add_worker(Worker(row, now))
-        homeless: list[LiveTask] = []
-        count = 0
-        async for page in self._ledger.load_live_tasks():
-            for stored in page:
-                live = await self._live(stored)
-                if live is None:
-                    continue
-                count += 1
-                self._lifecycle.adopt(live)
-                status = stored.status
-                if status.state is TaskState.ASSIGNED and status.worker_id not in self._memory.workers:
-                    homeless.append(live)
+        found, runs = await self._read()
+        homeless = self._adopt(found)
         if self._lost.is_set():
             # Opened now, the gate would let calls act on memory that nobody keeps true.
             raise Unavailable("the lease was lost during the take-over")
-        self._tell(lease, began_ns, count)
+        self._tell(lease, began_ns, len(found))
         self._gate.set_open(self._clock.monotonic())
         for worker in self._memory.workers.values():
             self._liveness.watch(worker)
         for live in homeless:
             self._lifecycle.writes.submit(live, WorkerLost(live.status.attempt, "Its worker is not known"))
+        for one in runs:
+            self._restore.resume(one)
         self._owner.gained()
         first = lease.previous_engine is None and lease.spans_confirmed_until is None
         if first or not self._tracer.enabled:
@@ -171,8 +165,40 @@ class Ownership:
         else:
             self._background.spawn(self._tell_again(lease), "telling spans again")
 
+    async def _read(self) -> tuple[list[LiveTask], list[Loaded]]:
+        """Every task and every run that is not over."""
+        found: list[LiveTask] = []
+        runs: list[Loaded] = []
+        async for whole_page in self._ledger.load_live_runs():
+            for whole in whole_page:
+                loaded = await self._restore.load(whole)
+                if loaded is not None:
+                    self._restore.enter(loaded)
+                    runs.append(loaded)
+                    found += loaded.lives
+        async for page in self._ledger.load_live_tasks():
+            for stored in page:
+                if stored.facts.run_id == stored.facts.id:
+                    live = await self._live(stored)
+                    if live is not None:
+                        found.append(live)
+        return found, runs
+
+    def _adopt(self, found: list[LiveTask]) -> list[LiveTask]:
+        """Put tasks where their states say; those whose worker is not known."""
+        homeless: list[LiveTask] = []
+        # A step is as old as its decision, not as its id, which has the time of its run.
+        found.sort(key=lambda live: (live.facts.created_at, live.id))
+        for live in found:
+            live.order = self._memory.next_order()
+            self._lifecycle.adopt(live)
+            status = live.status
+            if status.state is TaskState.ASSIGNED and status.worker_id not in self._memory.workers:
+                homeless.append(live)
+        return homeless
+
     async def _live(self, stored: StoredTask) -> LiveTask | None:
-        plan = await self._plan(stored.facts.tenant_id, stored.facts.version_id)
+        plan = await self._plan(stored.facts)
         if plan is None:
             _LOG.error("task %s: its version %s is not stored", stored.facts.id, stored.facts.version_id)
             return None
@@ -183,8 +209,8 @@ class Ownership:
         live.drop_input(self._options.kept_input)
         return live
 
-    async def _plan(self, tenant_id: TenantId, version_id: VersionId) -> StepPlan | None:
-        return await self._catalog.version(tenant_id, version_id)
+    async def _plan(self, facts: TaskFacts) -> StepPlan | None:
+        return await self._catalog.step(facts.tenant_id, facts.version_id, facts.step_id)
 
     def _tell(self, lease: Lease, began_ns: int, tasks: int) -> None:
         self._tracer.emit(
@@ -206,12 +232,23 @@ class Ownership:
         since = lease.spans_confirmed_until or _BEGINNING
         async for attempts in self._ledger.load_attempts_since(since):
             for ended in attempts:
-                plan = await self._plan(ended.facts.tenant_id, ended.facts.version_id)
+                plan = await self._plan(ended.facts)
                 if plan is not None:
                     self._traces.attempt_ended(ended.facts, plan, ended.record, replayed=True)
         async for page in self._ledger.load_finished_since(since):
             for stored in page:
-                plan = await self._plan(stored.facts.tenant_id, stored.facts.version_id)
-                if plan is not None:
+                plan = await self._plan(stored.facts)
+                if plan is None:
+                    continue
+                if stored.status.assigned_at is None and stored.facts.run_id != stored.facts.id:
+                    self._traces.step_decided(stored.facts, plan, stored.status, "")
+                else:
                     self._traces.finished(stored.facts, plan, stored.status, replayed=True)
+        async for ended_runs in self._ledger.load_ended_runs_since(since):
+            for ended_run in ended_runs:
+                version = ended_run.facts.version_id
+                plan = await self._catalog.version(ended_run.facts.tenant_id, version)
+                if plan is not None and ended_run.end is not None:
+                    definition = plan.version.definition
+                    self._traces.run_finished(ended_run.facts, definition, ended_run.end, replayed=True)
         self._told_again = self._clock.now()
