@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+SOAK_MINUTES ?= 30
 
-.PHONY: demo test check unit soak bench docs protos judges wheel clean
+.PHONY: demo test check unit soak bench docs site protos judges wheel clean
 
 $(VENV)/.demo: pyproject.toml
 	@bash scripts/venv.sh "$(PYTHON)" "$(VENV)"
@@ -18,7 +19,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/.demo
 
-demo: $(VENV)/.demo  ## an engine, a worker, three workflows and their traces; ARGS=--once ends after the job
+demo: $(VENV)/.demo  ## an engine, a worker, three workflows and their traces; ARGS=--once ends after the job, --apart runs two servers
 	@$(BIN)/python examples/demo/run.py $(ARGS)
 
 test: check  ## everything
@@ -35,8 +36,9 @@ check: $(VENV)/.dev  ## the gates: format, lint, types, room borders, generated 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -q tests/unit $(ARGS)
 
-soak: $(VENV)/.dev  ## the fault tests at their full dose: 2,000 tasks under 20 kill -9, and more; some minutes
+soak: $(VENV)/.dev  ## the fault tests at their full dose: 2,000 tasks under 20 kill -9, and more; then 30 minutes of 200 connections
 	BROADAXE_SOAK=1 $(BIN)/python -m pytest -s tests/faults $(ARGS)
+	$(BIN)/python -m bench.soak --minutes $(SOAK_MINUTES)
 
 bench: $(VENV)/.dev  ## the table of figures; a few minutes
 	$(BIN)/python -m bench.run $(ARGS)
@@ -44,10 +46,14 @@ bench: $(VENV)/.dev  ## the table of figures; a few minutes
 docs: $(VENV)/.dev  ## write every generated page and module anew
 	$(BIN)/python scripts/generate.py
 
+site: $(VENV)/.dev  ## the documentation as a site in build/site; nothing is fetched
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+
 protos: docs
 
 judges: $(VENV)/.dev  ## helm, promtool and the OpenTelemetry Collector, built with Go into a cache outside the tree; some minutes, once
 	$(BIN)/python -m tests.judges
+	$(BIN)/python -m tests.postgres_versions
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel

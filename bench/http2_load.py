@@ -12,6 +12,8 @@ from hpack import Encoder
 _HEAD = struct.Struct(">HBBBI").unpack_from
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _WINDOW = 2**30
+_LARGEST_FRAME = 16_384
+_CANCEL = (8).to_bytes(4, "big")
 _timeouts = itertools.count(29_000_000)
 
 
@@ -64,12 +66,20 @@ class Client(asyncio.Protocol):
             ("grpc-timeout", f"{next(_timeouts)}u"),
         ]
         message = b"\x00" + len(request).to_bytes(4, "big") + request
-        self._transport.write(
-            _frame(1, 4, stream, self._encoder.encode(head)) + _frame(0, 1, stream, message)
-        )
+        frames = [_frame(1, 4, stream, self._encoder.encode(head))]
+        while len(message) > _LARGEST_FRAME:
+            frames.append(_frame(0, 0, stream, message[:_LARGEST_FRAME]))
+            message = message[_LARGEST_FRAME:]
+        self._transport.write(b"".join(frames) + _frame(0, 1, stream, message))
         future = self._calls[stream] = asyncio.get_running_loop().create_future()
         self._messages[stream] = 0
         return future
+
+    def cancel_last(self) -> None:
+        """Cancel the call that was made last, whether its answer has come or not."""
+        self._transport.write(_frame(3, 0, self._stream, _CANCEL))
+        self._calls.pop(self._stream).cancel()
+        del self._messages[self._stream]
 
     def data_received(self, data: bytes) -> None:
         """Count."""
@@ -82,9 +92,10 @@ class Client(asyncio.Protocol):
                 break
             at += 9 + size
             if kind == 0:
-                self._messages[stream] += 1
+                if stream in self._messages:
+                    self._messages[stream] += 1
                 self._received += size
-            elif kind == 1 and flags & 1:
+            elif kind == 1 and flags & 1 and stream in self._calls:
                 self._end(stream, buffer[at - size : at])
             elif kind in (4, 6) and not flags & 1:
                 self._transport.write(_frame(kind, 1, 0, buffer[at - size : at] if kind == 6 else b""))

@@ -1,9 +1,10 @@
-"""CPU of a call and of a streamed message on each gRPC transport, beside each other in one run.
+"""CPU of a call and of a streamed message on each gRPC transport and on grpc-go, beside each other.
 
 `python -m bench.transport` starts a server of each kind in a process of its own and loads them in turns.
 The load sends ready-made messages, so that it is not what is measured. Each call has a token that is checked
 (from a cache, as in production), a rate limit, a time-out of its own, and is counted in the metrics.
 `answered` is a handler that answers at once, `committed` one that waits for something others wait for too.
+The server of grpc-go (`bench/grpc_go`) does the same around a call; it is left out where Go is not at hand.
 """
 
 import argparse
@@ -41,6 +42,7 @@ from broadaxe.grpc_api.wire import dispatcher_pb2 as dispatcher
 from broadaxe.telemetry.runtime import Telemetry, TelemetryOptions
 from broadaxe.testkit.certificates import Authority
 from broadaxe.testkit.process import ChildProcess
+from tests.judges import NotHere, find
 
 TENANT = TenantId(UUID(int=1))
 TOKEN = "t" * 300
@@ -48,6 +50,7 @@ FIELDS = (("authorization", f"bearer {TOKEN}"),)
 ANSWERED, COMMITTED = "/Dispatcher/SendStepActionEvent", "/Dispatcher/Heartbeat"
 STREAM = "/Dispatcher/ListenV2"
 MESSAGES = 2000
+GRPC_GO = "grpc-go"
 IDENTIFIER = "00000000-0000-7000-8000-000000000001"
 
 
@@ -137,7 +140,11 @@ async def serve(options: argparse.Namespace) -> None:
 async def running(kind: str, folder: Path | None) -> AsyncIterator[tuple[ChildProcess, int]]:
     """A server in a process of its own; the process and its port."""
     options = [] if folder is None else ["--tls", folder]
-    async with await start_program("bench.transport", "--serve", kind, *options) as child:
+    if kind == GRPC_GO:
+        start = ChildProcess.start(find("grpc-go-server", build=True), *map(str, options), name=kind)
+    else:
+        start = start_program("bench.transport", "--serve", kind, *options)
+    async with await start as child:
         started = await child.wait_json(lambda found: "port" in found, 30, what="port")
         yield child, int(started["port"])
 
@@ -204,6 +211,16 @@ CASES = (
 )
 
 
+def servers() -> list[str]:
+    """Whom to measure."""
+    try:
+        find("grpc-go-server", build=True)
+    except NotHere as reason:
+        print(f"without grpc-go: {reason}", file=sys.stderr)
+        return ["grpcio", "lean"]
+    return ["grpcio", "lean", GRPC_GO]
+
+
 async def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """The median of each case by server, in rounds that go over all servers."""
     figures: dict[str, dict[str, list[float]]] = {}
@@ -215,7 +232,7 @@ async def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
         context.set_alpn_protocols(["h2"])
         async with contextlib.AsyncExitStack() as stack:
             loads: dict[str, Load] = {}
-            for kind in ("grpcio", "lean"):
+            for kind in servers():
                 for tls in (False, True):
                     child, port = await stack.enter_async_context(running(kind, folder if tls else None))
                     own = context if tls else None
@@ -248,11 +265,11 @@ def main() -> None:
         uvloop.run(serve(options))
         return
     figures = uvloop.run(measure(options))
-    servers = list(next(iter(figures.values())))
-    print(f"| CPU us of the server | {' | '.join(servers)} |")
-    print("|---|" + "---|" * len(servers))
+    columns = list(next(iter(figures.values())))
+    print(f"| CPU us of the server | {' | '.join(columns)} |")
+    print("|---|" + "---|" * len(columns))
     for title, row in figures.items():
-        print(f"| {title} | {' | '.join(f'{row[server]:.1f}' for server in servers)} |")
+        print(f"| {title} | {' | '.join(f'{row[server]:.1f}' for server in columns)} |")
 
 
 if __name__ == "__main__":

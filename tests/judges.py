@@ -28,6 +28,11 @@ class Judge:
             return [go, "build", "-C", str(ROOT / self.package), *options, "-o", f"{into}/{self.name}", "."]
         return [go, "install", *options, f"{self.package}@{self.version}"]
 
+    @property
+    def built_name(self) -> str:
+        """What Go calls the program: the last part of the package's path."""
+        return self.name if (ROOT / self.package).is_dir() else self.package.rpartition("/")[2]
+
 
 ROOT = Path(__file__).resolve().parents[1]
 JUDGES = {
@@ -37,6 +42,10 @@ JUDGES = {
         # Without service discovery, whose plugins are most of its dependencies.
         Judge("promtool", "github.com/prometheus/prometheus/cmd/promtool", "v0.316.0", "remove_all_sd"),
         Judge("collector", "tests/telemetry/collector", "v0.160.0"),
+        Judge("h2spec", "github.com/summerwind/h2spec/cmd/h2spec", "v2.2.1+incompatible"),
+        Judge("grpc-interop-client", "google.golang.org/grpc/interop/client", "v1.84.0"),
+        Judge("grpc-go-server", "bench/grpc_go", "v1.84.0"),
+        Judge("celgo", "tests/expr/cel_go", "v0.32.0"),
     )
 }
 
@@ -77,7 +86,7 @@ def find(name: str, *, build: bool) -> Path:
         if built.returncode != 0:
             raise NotHere(f"{name} could not be built: {built.stderr.strip()[-300:]}")
         program.parent.mkdir(exist_ok=True)
-        (Path(folder) / judge.name).replace(program)
+        (Path(folder) / judge.built_name).replace(program)
     return program
 
 

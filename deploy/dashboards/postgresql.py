@@ -89,11 +89,47 @@ POSTGRESQL = dashboard(
         ),
         Panel(
             "Time without database",
-            "Seconds of outage a second, counted when the database is back.",
+            "Seconds of outage a second.",
             {
                 "{{instance}}": rate("hatchet_database_away_seconds_total", "instance"),
             },
             "s",
+        ),
+        Panel(
+            "Dead rows",
+            "Of a hundred rows of a table, partitions added up.",
+            {"{{table_name}}": gauge("hatchet_db_dead_tuple_percent", "table_name", "max")},
+            "percent",
+        ),
+        Panel(
+            "Tables by health",
+            "Bloated from 10,000 dead rows and 20 % on.",
+            {"{{health_status}}": gauge("hatchet_db_bloat_count", "health_status", "max")},
+        ),
+        Panel(
+            "Pages found in memory",
+            "Of a hundred that were read, by table, since the server's statistics began.",
+            {"{{table_name}}": gauge("hatchet_db_query_cache_hit_ratio", "table_name", "max")},
+            "percent",
+        ),
+        Panel(
+            "Since the last autovacuum",
+            "By table; the newest of its partitions counts.",
+            {"{{table_name}}": gauge("hatchet_db_last_autovacuum_seconds", "table_name", "max")},
+            "s",
+        ),
+        Panel(
+            "What runs for long",
+            "Statements over five minutes, and vacuums; long ones from an hour on.",
+            {
+                "statements": gauge("hatchet_db_long_running_queries", how="max"),
+                "vacuums {{health_status}}": gauge("hatchet_db_long_running_vacuum", "health_status", "max"),
+            },
+        ),
+        Panel(
+            "Messages found late",
+            "A second, by the sweep alone: the wake-up for them was lost or late.",
+            {"{{instance}}": rate("hatchet_sweep_found_total", "instance")},
         ),
     ],
 )

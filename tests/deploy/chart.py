@@ -12,6 +12,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy" / "helm" / "hatchet-stack"
+HA = ROOT / "deploy" / "helm" / "hatchet-ha"
 KUBERNETES = "1.32.0"
 """What helm is told to render for, and whose schemas the objects are held to."""
 
@@ -113,10 +114,10 @@ class Helm:
             raise Refused(done.stdout + done.stderr)
         return done.stdout
 
-    def template(self, values: Object | None = None, *flags: str) -> Rendered:
-        """Render the chart."""
+    def template(self, values: Object | None = None, *flags: str, chart: Path = CHART) -> Rendered:
+        """Render a chart."""
         place = ("--namespace", "jobs", "--kube-version", KUBERNETES)
-        text = self.run("template", "hatchet-stack", str(CHART), *place, *flags, values=values)
+        text = self.run("template", chart.name, str(chart), *place, *flags, values=values)
         return Rendered([one for one in yaml.load_all(text, Loader=yaml.CSafeLoader) if one])
 
 

@@ -57,6 +57,18 @@ EVERYTHING: Object = merged(
         "caddy": {"enabled": True},
     },
 )
+PARTS = ("grpc", "controllers", "scheduler")
+"""What hatchet-ha has in the place of hatchet-stack's `engine`."""
+
+
+def of_parts(values: Object) -> Object:
+    """Values of hatchet-stack as values of hatchet-ha: what the engine gets, each part gets."""
+    result = {key: value for key, value in values.items() if key != "engine"}
+    if "engine" in values:
+        result |= dict.fromkeys(PARTS, values["engine"])
+    return result
+
+
 JOBS = ("quickstartJob", "migrationJob", "seedJob", "workerTokenJob")
 
 MATRIX: dict[str, Object] = {

@@ -1,14 +1,15 @@
 """The chart renders over a matrix of values to objects that Kubernetes takes, and refuses wrong values."""
 
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import kubernetes_validate
 import pytest
 
-from tests.deploy.chart import CHART, EXTERNAL, KUBERNETES, Helm, Object, Refused, merged
+from tests.deploy.chart import CHART, EXTERNAL, HA, KUBERNETES, Helm, Object, Refused, merged
 from tests.deploy.custom_resources import SCHEMAS
-from tests.deploy.matrix import MATRIX
+from tests.deploy.matrix import MATRIX, of_parts
 
 SECURITY = {
     "allowPrivilegeEscalation": False,
@@ -17,17 +18,30 @@ SECURITY = {
 }
 
 
+CHARTS = pytest.mark.parametrize("chart", [CHART, HA], ids=lambda path: path.name)
+
+
+def of_chart(chart: Path, name: str) -> Object:
+    """Values of the matrix for a chart."""
+    return of_parts(MATRIX[name]) if chart == HA else MATRIX[name]
+
+
+@CHARTS
 @pytest.mark.parametrize("name", ["nothing", "external", "everything", "no shared values"])
-def test_lint_strict_finds_nothing(helm: Helm, name: str) -> None:
-    helm.run("lint", "--strict", "--kube-version", KUBERNETES, str(CHART), values=MATRIX[name])
+def test_lint_strict_finds_nothing(helm: Helm, chart: Path, name: str) -> None:
+    values = of_chart(chart, name)
+    helm.run("lint", "--strict", "--kube-version", KUBERNETES, str(chart), values=values)
 
 
+@CHARTS
 @pytest.mark.parametrize(
     ("name", "flags"),
     [*((name, ()) for name in MATRIX), ("nothing", ("--is-upgrade",)), ("trial with all", ("--is-upgrade",))],
 )
-def test_objects_of_every_values_file_are_valid(helm: Helm, name: str, flags: tuple[str, ...]) -> None:
-    rendered = helm.template(MATRIX[name], *flags)
+def test_objects_of_every_values_file_are_valid(
+    helm: Helm, chart: Path, name: str, flags: tuple[str, ...]
+) -> None:
+    rendered = helm.template(of_chart(chart, name), *flags, chart=chart)
     seen = set()
     for one in rendered.objects:
         kind, metadata = one["kind"], one["metadata"]
@@ -49,7 +63,7 @@ def test_objects_of_every_values_file_are_valid(helm: Helm, name: str, flags: tu
             named = [one["name"] for one in container.get("env", [])]
             assert len(named) == len(set(named)), f"{name_of} has a variable twice"
             mounted = {mount["name"] for mount in container["volumeMounts"]}
-            claims = {"data"} if name_of == "hatchet-stack-postgres" else set()
+            claims = {"data"} if name_of == f"{chart.name}-postgres" else set()
             assert mounted <= {volume["name"] for volume in pod["volumes"]} | claims
 
 

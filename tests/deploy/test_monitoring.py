@@ -110,9 +110,8 @@ def test_every_metric_worth_a_look_is_on_a_dashboard() -> None:
     """What is not is named here, with why."""
     elsewhere = {
         "hatchet.tasks.queued_to_assigned": "the count of hatchet.queue.wait",
-        "hatchet.tasks.rate_limited": "rate limits are still to come",
         "hatchet.queue.invocations": "the count of hatchet.scheduling.latency",
-        "hatchet.sweep.found": "not recorded yet",
+        "hatchet.telemetry.doctor": "never sent by a server",
         **{m.name: "of one tenant" for m in METRICS if m.name.startswith("hatchet.tenant.")},
         **{
             m.name: "of one tenant"

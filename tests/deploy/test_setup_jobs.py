@@ -15,7 +15,7 @@ import pytest
 from tests.deploy.chart import CHART, Helm
 from tests.deploy.kubernetes_api import FakeKubernetes, serving_pods
 
-PROGRAM = CHART / "files" / "write_secret.py"
+PROGRAM = CHART.parent / "source" / "files" / "write_secret.py"
 COOKIES = "SERVER_AUTH_COOKIE_SECRETS"
 KEYSETS = [f"SERVER_ENCRYPTION_{name}_KEYSET" for name in ("JWT_PRIVATE", "JWT_PUBLIC", "MASTER")]
 

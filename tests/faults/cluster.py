@@ -135,11 +135,19 @@ class Cluster:
         finally:
             await connection.close()
 
+    async def execute(self, script: str) -> None:
+        """Any statements, past any proxy."""
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            await connection.execute(script)
+        finally:
+            await connection.close()
+
     async def value(self, query: str, *args: object) -> object:
         """The first column of the first row."""
         return (await self.fetch(query, *args))[0][0]
 
-    async def until_value(self, query: str, wanted: object, timeout: float = 20.0, *args: object) -> None:
+    async def until_value(self, query: str, wanted: object, timeout: float = 30.0, *args: object) -> None:
         """Wait until the statement's first value is this."""
 
         async def same() -> bool:

@@ -72,7 +72,7 @@ class Storm:
         self._ending = True
         for worker in self.workers.values():
             worker.kill_group()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await asyncio.gather(*self._keepers)
 
     def progress(self) -> int:

@@ -101,7 +101,7 @@ async def through_an_outage(stage: Stage, postgres: EmbeddedPostgres, how: str) 
         await stage.away(mark)
         code, waited = await refused_code(client)
         assert code is Code.UNAVAILABLE
-        assert waited < 4.0
+        assert waited < 30.0, "a short wait, not the five minutes of a report"
         beats = len(worker.beat_answers)
         await worker.wait(lambda: len(worker.beat_answers) >= beats + 2, "two more heartbeats")
         assert set(worker.beat_answers[beats:]) == {Code.OK}
@@ -207,7 +207,7 @@ async def test_lease_taken_by_another_engine_while_cut_off_the_first_stops_actin
                 )  # fmt: skip
                 assert await cluster.value("SELECT epoch FROM lease") == 2
                 await proxy.start()
-                await first.wait_line("Another engine owns", 20.0, since=mark)
+                await first.wait_line("Another engine owns", 30.0, since=mark)
                 assert await first.stop() == 0
                 await report
                 worker.auto = worker.complete

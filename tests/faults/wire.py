@@ -54,7 +54,7 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self._channel.close()
 
-    async def call(self, method: str, request: Any, reply: Any, timeout: float = 10.0) -> Any:
+    async def call(self, method: str, request: Any, reply: Any, timeout: float = 30.0) -> Any:
         """One call; `Refused` when it is answered by an error. `request`: a message or raw bytes;
         `reply`: the class of the answer, None for its bytes."""
         unary = self._channel.unary_unary(method, None, None)
@@ -86,7 +86,7 @@ class Client:
         request = v1.CreateWorkflowVersionRequest(name=name, tasks=[task])
         await self.call("/v1.AdminService/PutWorkflow", request, v1.CreateWorkflowVersionResponse)
 
-    async def trigger(self, workflow: str, timeout: float = 10.0, **input: object) -> UUID:
+    async def trigger(self, workflow: str, timeout: float = 30.0, **input: object) -> UUID:
         """Start a run; its id, noted as acknowledged."""
         request = v1.TriggerWorkflowRunRequest(workflow_name=workflow, input=json.dumps(input).encode())
         reply = await self.call(
@@ -167,10 +167,12 @@ class RawWorker:
         """All actions, oldest first."""
         self.sessions = 0
         """Streams opened so far."""
-        self.opened_at: list[float] = []
-        """When each stream was known to be accepted."""
+        self.asked_at: list[float] = []
+        """When each stream was asked for."""
         self.stream_ends: list[Code] = []
         self.beat_answers: list[Code] = []
+        self.beaten_at = 0.0
+        """When the last heartbeat that was accepted was sent."""
         self.auto: Callable[[Got], Awaitable[None]] | None = None
         """Called for each START, in a task of its own."""
         self.hold: asyncio.Event | None = None
@@ -227,7 +229,7 @@ class RawWorker:
             task.cancel()
         await asyncio.gather(*self._auto_tasks, return_exceptions=True)
 
-    async def wait(self, condition: Callable[[], Any], what: str, timeout: float = 15.0) -> Any:
+    async def wait(self, condition: Callable[[], Any], what: str, timeout: float = 30.0) -> Any:
         """Until something that came makes this true."""
         try:
             async with asyncio.timeout(timeout), self._news:
@@ -245,14 +247,14 @@ class RawWorker:
                 return got
         return None
 
-    async def start_of(self, task_id: UUID, attempt: int | None = None, timeout: float = 15.0) -> Got:
+    async def start_of(self, task_id: UUID, attempt: int | None = None, timeout: float = 30.0) -> Got:
         """Wait for the START of a task."""
         found: Got = await self.wait(
             lambda: self.find(task_id, attempt), f"START of {task_id} attempt {attempt}", timeout
         )
         return found
 
-    async def cancel_of(self, task_id: UUID, attempt: int | None = None, timeout: float = 15.0) -> Got:
+    async def cancel_of(self, task_id: UUID, attempt: int | None = None, timeout: float = 30.0) -> Got:
         """Wait for the CANCEL of a task."""
         found: Got = await self.wait(
             lambda: self.find(task_id, attempt, start=False), f"CANCEL of {task_id}", timeout
@@ -279,9 +281,11 @@ class RawWorker:
     async def _beat(self) -> None:
         while True:
             request = dp.HeartbeatRequest(worker_id=self.id)
+            sent = _clock.monotonic()
             try:
                 await self._client.call("/Dispatcher/Heartbeat", request, dp.HeartbeatResponse, 5.0)
                 code = Code.OK
+                self.beaten_at = sent
             except Refused as refused:
                 code = refused.code
             async with self._news:
@@ -291,6 +295,7 @@ class RawWorker:
 
     async def _listen(self) -> None:
         while True:
+            self.asked_at.append(_clock.monotonic())
             call = self._call = self._client.stream(
                 "/Dispatcher/ListenV2", dp.WorkerListenRequest(worker_id=self.id)
             )
@@ -343,7 +348,7 @@ async def _end(task: asyncio.Task[None] | None) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def until_state(client: Client, run_id: UUID, wanted: int, timeout: float = 20.0) -> Any:
+async def until_state(client: Client, run_id: UUID, wanted: int, timeout: float = 30.0) -> Any:
     """Wait until `GetRunDetails` tells this status; the details."""
 
     async def there() -> Any:

@@ -1,36 +1,38 @@
 """A PostgreSQL server for the session, and ledgers on a migrated database of each test's own."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
-from proxy import Proxy
-from store_server import Cuttable, MakeLedger, Server, free_port, new_database, new_ledger
+from store_server import MEASURED, Cuttable, MakeLedger, new_ledger
 
 from broadaxe.clock import SystemIds
+from broadaxe.store.embedded import EmbeddedPostgres
 from broadaxe.store.migrate import migrate
 from broadaxe.store.postgres_ledger import PostgresLedger
+from broadaxe.testkit.database import Databases
+from broadaxe.testkit.proxy import FaultProxy
+from tests.faults.cluster import socket_of, through
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("postgres"), free_port())
-    server.init()
+async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedPostgres]:
+    """A server that tests may stop, kill and measure."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "server", overrides=MEASURED)
+    await server.start()
     yield server
-    server.stop()
+    await server.stop()
 
 
 @pytest.fixture(scope="session")
-async def running(postgres: Server) -> Server:
-    await postgres.start()
-    return postgres
+def own_databases(postgres: EmbeddedPostgres) -> Databases:
+    """Databases of that server."""
+    return Databases(postgres, migrate)
 
 
 @pytest.fixture
-async def dsn(running: Server) -> str:
+async def dsn(own_databases: Databases) -> str:
     """A migrated database of this test's own."""
-    url = await new_database(running)
-    await migrate(url)
-    return url
+    return await own_databases.migrated()
 
 
 @pytest.fixture
@@ -58,25 +60,26 @@ async def ledger(dsn: str, make_ledger: MakeLedger) -> PostgresLedger:
 
 
 @pytest.fixture
-async def proxy(running: Server) -> AsyncIterator[Proxy]:
+async def proxy(postgres: EmbeddedPostgres) -> AsyncIterator[FaultProxy]:
     """A proxy in front of the server."""
-    made = Proxy(running.port)
-    await made.start()
-    yield made
-    await made.stop()
+    async with FaultProxy(socket_of(postgres)) as made:
+        yield made
 
 
 @pytest.fixture
-async def cuttable(dsn: str, proxy: Proxy, make_ledger: MakeLedger) -> Cuttable:
-    name = dsn.rpartition("/")[2]
-    made = await make_ledger(f"postgresql://postgres@127.0.0.1:{proxy.port}/{name}")
+def proxied(dsn: str, proxy: FaultProxy) -> str:
+    """The URL of the test's database by way of the proxy."""
+    return through(dsn, proxy.port)
+
+
+@pytest.fixture
+async def cuttable(dsn: str, proxied: str, proxy: FaultProxy, make_ledger: MakeLedger) -> Cuttable:
+    made = await make_ledger(proxied)
     await made.acquire_lease(SystemIds().uuid7())  # type: ignore[arg-type]
     return Cuttable(made, proxy, dsn)
 
 
 @pytest.fixture(scope="module")
-async def shared_dsn(running: Server) -> str:
+async def shared_dsn(own_databases: Databases) -> str:
     """A migrated database for tests that change nothing."""
-    url = await new_database(running)
-    await migrate(url)
-    return url
+    return await own_databases.migrated()

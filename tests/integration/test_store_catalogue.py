@@ -202,11 +202,11 @@ async def test_check_server_healthy_has_no_problems(ledger: PostgresLedger) -> N
 async def test_database_read_only_counts_as_away(dsn: str, make_ledger: MakeLedger) -> None:
     ledger = await make_ledger(dsn, read_patience=0.2)
     await ledger.database.availability.wait()
-    name = dsn.rpartition("/")[2]
     writable: Database = ledger.database
     tenants = Tenants(writable)
     await tenants.create_tenant("a", "a")
     admin = await asyncpg.connect(dsn)
+    name = await admin.fetchval("SELECT current_database()")
     await admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     await admin.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "

@@ -6,17 +6,17 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 from rows import TENANT, completed, new_task, now
-from store_server import Server, new_database
 
 from broadaxe.domain.task import TaskState
 from broadaxe.store.ledger import ChildClaim, LogLine
 from broadaxe.store.migrate import MigrationError, load_migrations, migrate, schema_version
 from broadaxe.store.postgres_ledger import PostgresLedger
 from broadaxe.store.rows import id_floor
+from broadaxe.testkit.database import Databases
 
 
-async def test_migrate_concurrently_each_applied_once(running: Server) -> None:
-    dsn = await new_database(running)
+async def test_migrate_concurrently_each_applied_once(own_databases: Databases) -> None:
+    dsn = await own_databases.empty()
     assert await schema_version(dsn) == 0
     reports = await asyncio.gather(*(migrate(dsn) for _ in range(4)))
     newest = len(load_migrations())
@@ -58,7 +58,7 @@ async def test_ensure_partitions_while_a_task_is_being_read_waits_for_nobody(
     connection = await asyncpg.connect(dsn)
     async with connection.transaction():
         await connection.fetch("SELECT count(*) FROM task")
-        horizon = await asyncio.wait_for(ledger.partitions.ensure_partitions(9), 5)
+        horizon = await asyncio.wait_for(ledger.partitions.ensure_partitions(9), 30)
     await connection.close()
     assert horizon.made
 

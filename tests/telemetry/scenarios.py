@@ -9,6 +9,7 @@ import json
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
+from broadaxe.grpc_api.wire import workflows_pb2 as wf
 from broadaxe.telemetry.context import format_traceparent, parse_traceparent
 from tests.faults.wire import COMPLETED, FAILED, STARTED, until_state
 from tests.telemetry.stage import Caller, Stage, item, report
@@ -192,6 +193,19 @@ async def many_traces(stage: Stage, caller: Caller) -> list[UUID]:
     return list(runs)
 
 
+async def scheduled(stage: Stage, caller: Caller) -> list[UUID]:
+    """Planned for a moment that is past: it starts at once, in a trace of its own."""
+    await caller.put("scheduled")
+    worker = await stage.worker("scheduled", client=caller)
+    request = wf.ScheduleWorkflowRequest(name="scheduled", input=payload(), additional_metadata=payload())
+    request.schedules.add(seconds=1)
+    await caller.call("/WorkflowService/ScheduleWorkflow", request, wf.WorkflowVersion)
+    got = await worker.wait(lambda: worker.got[0] if worker.got else None, "the planned run")
+    await report(worker, got, COMPLETED, payload())
+    await worker.die()
+    return [got.task_id]
+
+
 def with_parent(traceparent: str, sampled: bool) -> str:
     """The same place with another flag."""
     place = parse_traceparent(traceparent)
@@ -215,5 +229,6 @@ SCENARIOS: dict[str, Scenario] = {
         worker_death,
         stale,
         many_traces,
+        scheduled,
     )
 }

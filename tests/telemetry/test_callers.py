@@ -263,6 +263,58 @@ def _ended(stage: Stage, trace_id: str) -> bool:
     return "run" in names and "Dispatcher/SendStepActionEvent" in names and names.count("flush") == 2
 
 
+async def _cancel(stage: Stage, run: UUID) -> None:
+    answer = await stage.rest(
+        "POST", "/api/v1/stable/tenants/{tenant}/tasks/cancel", json={"externalIds": [str(run)]}
+    )
+    assert answer.json()["ids"] == [str(run)], answer.text
+
+
+@pytest.mark.parametrize(("engine", "api"), [("0.4", "1"), ("1", "0.4")])
+async def test_different_ratios_of_engine_and_api_tear_no_trace(
+    databases: Databases, tmp_path: Path, engine: str, api: str
+) -> None:
+    async with staged(databases, tmp_path) as stage:
+        await stage.cluster.start(
+            "engine", SERVER_OTEL_SERVICE_NAME="engine", SERVER_OTEL_TRACE_ID_RATIO=engine
+        )
+        await stage.cluster.start(
+            "api",
+            SERVER_OTEL_SERVICE_NAME="api",
+            SERVER_OTEL_TRACE_ID_RATIO=api,
+            SERVER_PROMETHEUS_ENABLED="false",
+            SERVER_HEALTHCHECK_PORT="0",
+        )
+        async with stage.caller() as client:
+            await client.put("unserved")
+            runs = []
+            for _ in range(20):
+                answer = await stage.rest(
+                    "POST",
+                    "/api/v1/stable/tenants/{tenant}/workflow-runs/trigger",
+                    json={"workflowName": "unserved", "input": {}, "additionalMetadata": {}},
+                )
+                runs.append(UUID(answer.json()["run"]["metadata"]["id"]))
+                await _cancel(stage, runs[-1])
+        await stage.stop_all()
+        spans = [span for trace in stage.collector.traces().values() for span in trace]
+    Forest(spans).check(whole_rules())
+    kept = Sampler(float(engine))
+    for run in runs:
+        trace = [span for span in spans if span.trace_id == run_trace_id(run).hex()]
+        wanted = {"engine", "api"} if kept.decide(run_trace_id(run)) else set()
+        assert {span.service for span in trace} == wanted, (
+            "the run's trace is the engine's decision, all of it"
+        )
+    asked = {span.span_id: span for span in spans if span.service == "api" and "cancel" in span.name}
+    done = [span for span in spans if span.name == PREFIX + "v1.AdminService/CancelTasks"]
+    assert {span.parent_id for span in done} <= asked.keys(), "one trace across both"
+    if engine == "1":
+        assert len(done) == len(asked)
+    if api == "1":
+        assert len(asked) == len(runs)
+
+
 async def test_health_pages_are_not_traced(apart: Stage) -> None:
     for _ in range(3):
         assert (await apart.rest("GET", "/api/live")).status_code == 200

@@ -78,6 +78,33 @@ async def test_attempt_that_failed_just_before_the_kill_is_told_by_the_next_proc
         assert {span.span_id for span in attempts} == {attempt_span_id(run, n).hex() for n in (0, 1)}
 
 
+async def test_run_that_was_replayed_just_before_the_kill_keeps_its_own_span(
+    databases: Databases, tmp_path: Path
+) -> None:
+    async with staged(databases, tmp_path, **SLOW) as stage:
+        first = await stage.cluster.start("engine")
+        async with stage.caller() as caller:
+            await caller.put("flow")
+            worker = await stage.worker("flow", client=caller)
+            run = await caller.start("flow")
+            got = await worker.start_of(run, 0)
+            await stage.collector.wait_span(PREFIX + "send")
+            await report(worker, got, COMPLETED, "{}")
+            await caller.replay(run)
+            await stage.cluster.kill(first)
+            assert not stage.collector.named(PREFIX + "run")
+            await stage.cluster.start("engine")
+            # Whether the second attempt had been sent when the process died is the dice's.
+            again = await worker.wait(lambda: [got for got in worker.got if got.start][1:], "another attempt")
+            await patiently(lambda: report(worker, again[-1], COMPLETED, "{}"))
+            await stage.cluster.until_settled()
+            await worker.die()
+        await stage.stop_all()
+        assert_whole_after_a_kill(stage)
+        told = {span.span_id for span in stage.trace_of(run)}
+        assert {run_span_id(run).hex(), attempt_span_id(run, 0).hex(), queue_span_id(run, 0).hex()} <= told
+
+
 async def test_run_that_was_queued_at_the_kill_is_one_trace(databases: Databases, tmp_path: Path) -> None:
     async with staged(databases, tmp_path) as stage:
         first = await stage.cluster.start("engine")

@@ -26,7 +26,7 @@ async def test_export_spans_arrive_whole_and_declared(receiver: Receiver) -> Non
     async with running(make_telemetry(receiver.target)) as telemetry:
         for _ in range(10):
             one_run(telemetry)
-        assert await telemetry.flush(5)
+        assert await telemetry.flush(30)
         assert telemetry.stats().exported == 30
     assert len(receiver.spans) == 30
     assert span_violations(receiver.spans) == []
@@ -37,14 +37,14 @@ async def test_export_spans_arrive_whole_and_declared(receiver: Receiver) -> Non
 async def test_export_without_flush_happens_by_itself(receiver: Receiver) -> None:
     async with running(make_telemetry(receiver.target)) as telemetry:
         one_run(telemetry)
-        assert await receiver.wait_for(lambda: len(receiver.spans) == 3, 5)
+        assert await receiver.wait_for(lambda: len(receiver.spans) == 3, 30)
 
 
 async def test_export_spans_before_start_are_kept(receiver: Receiver) -> None:
     telemetry = make_telemetry(receiver.target)
     one_run(telemetry)
     async with running(telemetry):
-        assert await telemetry.flush(5)
+        assert await telemetry.flush(30)
     assert len(receiver.spans) == 3
 
 
@@ -61,7 +61,7 @@ async def test_export_resource_has_page_attributes(receiver: Receiver) -> None:
     telemetry = make_telemetry(receiver.target, k8s_pod_name="engine-0", k8s_namespace="prod")
     async with running(telemetry):
         one_run(telemetry)
-        assert await telemetry.flush(5)
+        assert await telemetry.flush(30)
     resource = receiver.spans[0].resource
     assert resource["service.name"] == "server"
     assert resource["library.language"] == "python"
@@ -72,21 +72,21 @@ async def test_export_resource_has_page_attributes(receiver: Receiver) -> None:
 async def test_export_authorization_header_is_exact(receiver: Receiver) -> None:
     async with running(make_telemetry(receiver.target, auth="Bearer  a b=c, d ")) as telemetry:
         one_run(telemetry)
-        assert await telemetry.flush(5)
+        assert await telemetry.flush(30)
     assert receiver.headers[0]["authorization"] == "Bearer  a b=c, d "
 
 
 async def test_export_authorization_empty_sends_no_header(receiver: Receiver) -> None:
     async with running(make_telemetry(receiver.target)) as telemetry:
         one_run(telemetry)
-        assert await telemetry.flush(5)
+        assert await telemetry.flush(30)
     assert "authorization" not in receiver.headers[0]
 
 
 async def test_export_gzip_arrives(receiver: Receiver) -> None:
     async with running(make_telemetry(receiver.target, tuning=Tuning(delay=0.01, gzip=True))) as telemetry:
         one_run(telemetry)
-        assert await telemetry.flush(5)
+        assert await telemetry.flush(30)
     assert len(receiver.spans) == 3
 
 
@@ -108,7 +108,7 @@ async def test_export_batches_are_bounded(make_receiver: MakeReceiver) -> None:
     async with running(make_telemetry(receiver.target, tuning=tuning)) as telemetry:
         for _ in range(20):
             one_run(telemetry)
-        assert await telemetry.flush(5)
+        assert await telemetry.flush(30)
     assert sum(sizes) == 60
     assert max(sizes) == 7
 
@@ -119,7 +119,7 @@ async def test_confirmed_before_advances_past_exported_spans(receiver: Receiver)
         one_run(telemetry)
         pending = telemetry.confirmed_before()
         assert before <= pending <= telemetry.confirmed_before()
-        assert await telemetry.flush(5)
+        assert await telemetry.flush(30)
         assert telemetry.confirmed_before() > max(span.end_ns for span in receiver.spans)
 
 
@@ -137,7 +137,7 @@ async def test_sampling_exact_share_of_whole_traces(receiver: Receiver, ratio: f
                 caller = TraceContext(telemetry.tracer.new_root().trace_id, b"\x07" * 8, sampled)
             asked += caller is None or caller.sampled
             one_run(telemetry, telemetry.tracer.adopt(caller))
-        assert await telemetry.flush(10)
+        assert await telemetry.flush(30)
     traces = {span.trace_id for span in receiver.spans}
     sigma = (asked * ratio * (1 - ratio)) ** 0.5
     assert abs(len(traces) - asked * ratio) <= 3 * sigma
@@ -147,7 +147,7 @@ async def test_sampling_exact_share_of_whole_traces(receiver: Receiver, ratio: f
 async def test_metrics_over_otlp_only_when_enabled(receiver: Receiver) -> None:
     async with running(make_telemetry(receiver.target)) as telemetry:
         one_run(telemetry)
-        assert await telemetry.flush(5)
+        assert await telemetry.flush(30)
         assert not telemetry.metrics.enabled
     assert not receiver.metrics
 
@@ -158,7 +158,7 @@ async def test_metrics_over_otlp_are_declared_and_in_the_contract(receiver: Rece
     async with running(telemetry):
         telemetry.metrics.add(T.METRIC_TASKS_FINISHED, 2, ((T.LABEL_OUTCOME, "completed"),))
         telemetry.metrics.record(T.METRIC_QUEUE_WAIT, 0.2)
-        assert await receiver.wait_for(lambda: len(receiver.metrics) >= 1, 5)
+        assert await receiver.wait_for(lambda: len(receiver.metrics) >= 1, 30)
     request = receiver.metrics[0]
     assert metric_violations(request) == []
     names = {

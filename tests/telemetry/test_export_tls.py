@@ -12,7 +12,7 @@ BRIEF = {"delay": 0.01, "call_timeout": 2.0, "export_timeout": 0.3}
 async def exported(telemetry: Telemetry) -> int:
     async with running(telemetry):
         telemetry.tracer.start(T.SPAN_FLUSH).end()
-        assert await telemetry.flush(5)
+        assert await telemetry.flush(30)
         assert conserved(telemetry)
         return telemetry.stats().exported
 

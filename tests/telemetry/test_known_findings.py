@@ -134,7 +134,7 @@ def test_g05_no_span_lives_as_long_as_the_process(told: Told) -> None:
     # The longest is the attempt whose worker fell silent; nothing else is near it.
     silent = {span.span_id for run in told.of("worker_death") for span in told.stage.trace_of(run)}
     longest = max((span for span in lived if span.span_id not in silent), key=lambda span: span.duration_ns)
-    assert longest.duration_ns < 3 * PER_SECOND, longest
+    assert longest.duration_ns < whole / 2, longest
     roots = {span.name.removeprefix(PREFIX) for span in lived if not span.parent_id}
     assert not [name for name in roots if "Start" in name or "loop" in name]
 
@@ -246,4 +246,4 @@ async def test_g13_losses_are_counted_and_standard_variables_tune(
         complaints = [line for line in process.lines if "cannot export" in line.text]
         assert len(complaints) == 1, "once a minute is enough"
         assert json.loads(complaints[0].text)["level"] == "warn"
-        await asyncio.wait_for(stage.stop_all(), 15)
+        await asyncio.wait_for(stage.stop_all(), 30)

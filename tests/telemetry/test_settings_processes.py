@@ -138,7 +138,7 @@ async def test_metrics_are_sent_over_the_same_url_when_enabled(cluster: Cluster,
         }
         async with started(cluster, role, **env):
             await make_a_span(cluster, role)
-            assert await collector.receiver.wait_for(lambda: len(collector.receiver.metrics) > 0, 15)
+            assert await collector.receiver.wait_for(lambda: len(collector.receiver.metrics) > 0, 30)
         assert {headers.get("authorization") for headers in collector.headers} == {"Bearer abc"}
         names = {
             metric.name
@@ -310,7 +310,7 @@ async def test_idle_server_with_an_idle_worker_records_nothing(databases: Databa
             await worker.wait(lambda: len(worker.beat_answers) >= beats + 1, "a heartbeat")
             before = len(stage.collector.spans)
             await worker.wait(lambda: len(worker.beat_answers) >= beats + 4, "more heartbeats")
-            assert await receiver.wait_for(lambda: len(receiver.metrics) > sent + 3, 10)
+            assert await receiver.wait_for(lambda: len(receiver.metrics) > sent + 3, 30)
             await asyncio.gather(*(stage.cluster.health("/ready") for _ in range(5)))
             assert [span.name for span in list(stage.collector.spans)[before:]] == []
             await worker.die()

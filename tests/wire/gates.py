@@ -57,7 +57,7 @@ class Gates:
             await asyncio.gather(*gates._waiting, return_exceptions=True)
 
     async def wait(
-        self, gate: str, count: int = 1, timeout: float = 20.0, where: Callable[[Arrival], bool] | None = None
+        self, gate: str, count: int = 1, timeout: float = 30.0, where: Callable[[Arrival], bool] | None = None
     ) -> list[Arrival]:
         """Wait until so many tasks arrived at a gate (since the start); all that did, oldest first."""
         found: list[Arrival] = []

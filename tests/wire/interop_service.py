@@ -1,10 +1,10 @@
-"""gRPC's interop test service, as far as a handler behind our seam can be it."""
+"""gRPC's interop test service. Its wishes about compression are not read: a handler has no say in that."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -69,15 +69,30 @@ def _describe() -> Any:
     return DescriptorPool().AddSerializedFile(file.SerializeToString())
 
 
+ECHO_INITIAL, ECHO_TRAILING = "x-grpc-test-echo-initial", "x-grpc-test-echo-trailing-bin"
+
 _FILE = _describe()
 
 
-def _new(name: str, **fields: Any) -> Message:
-    return GetMessageClass(_FILE.message_types_by_name[name])(**fields)
+def description() -> bytes:
+    """The service as a serialised FileDescriptorSet, for clients in other languages."""
+    described = FileDescriptorProto()
+    _FILE.CopyToProto(described)
+    return FileDescriptorSet(file=[described]).SerializeToString()
+
+
+def message(name: str, **fields: Any) -> Any:
+    """A new message of the service."""
+    return message_class(name)(**fields)
+
+
+def message_class(name: str) -> Any:
+    """Its class."""
+    return GetMessageClass(_FILE.message_types_by_name[name])
 
 
 def _payload(size: int) -> Message:
-    return _new("Payload", body=bytes(size))
+    return message("Payload", body=bytes(size))
 
 
 def _check_status(request: Any, call: Call) -> None:
@@ -85,8 +100,18 @@ def _check_status(request: Any, call: Call) -> None:
         call.abort(Code(request.response_status.code), request.response_status.message)
 
 
+def _echo(call: Call) -> None:
+    """Send back what the case of custom metadata sends."""
+    initial = call.metadata.get(ECHO_INITIAL)
+    if initial is not None:
+        call.add_initial_metadata(ECHO_INITIAL, initial)
+    trailing = call.metadata.get(ECHO_TRAILING)
+    if trailing is not None:
+        call.add_trailing_metadata(ECHO_TRAILING, trailing)
+
+
 class InteropServicer:
-    """All but the echo of metadata, since handlers send none of their own."""
+    """Every method but those of other cases than ours."""
 
     def methods(self) -> list[Method]:
         return service_methods(
@@ -102,25 +127,27 @@ class InteropServicer:
         )
 
     async def empty(self, request: Any, call: Call) -> Message:
-        return _new("Empty")
+        return message("Empty")
 
     async def unary(self, request: Any, call: Call) -> Message:
+        _echo(call)
         _check_status(request, call)
-        return _new("SimpleResponse", payload=_payload(request.response_size))
+        return message("SimpleResponse", payload=_payload(request.response_size))
 
     async def output(self, request: Any, call: Call) -> AsyncIterator[Message]:
         _check_status(request, call)
         for wanted in request.response_parameters:
             await asyncio.sleep(wanted.interval_us / 1e6)
-            yield _new("StreamingOutputCallResponse", payload=_payload(wanted.size))
+            yield message("StreamingOutputCallResponse", payload=_payload(wanted.size))
 
     async def input(self, requests: AsyncIterator[Any], call: Call) -> Message:
         total = 0
         async for request in requests:
             total += len(request.payload.body)
-        return _new("StreamingInputCallResponse", aggregated_payload_size=total)
+        return message("StreamingInputCallResponse", aggregated_payload_size=total)
 
     async def duplex(self, requests: AsyncIterator[Any], call: Call) -> AsyncIterator[Message]:
+        _echo(call)
         async for request in requests:
             async for answer in self.output(request, call):
                 yield answer

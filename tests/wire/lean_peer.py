@@ -65,10 +65,10 @@ class Pipe(asyncio.Transport):
 class Side:
     """A server with one connection, fed by hand."""
 
-    def __init__(self, settings: LeanSettings | None = None) -> None:
+    def __init__(self, settings: LeanSettings | None = None, usage: Usage | None = None) -> None:
         loop = asyncio.get_running_loop()
         clock = SystemClock()
-        self.servicer, self.seen, self.usage = ToyServicer(), Seen(), Usage()
+        self.servicer, self.seen, self.usage = ToyServicer(), Seen(), usage or Usage()
         self.pipeline = Pipeline(ToyAuthenticator(), RateLimiter(clock, 0), self.seen, clock)
         self.calls = Calls(self.servicer.methods(), self.pipeline, loop, clock.monotonic)
         self.settings = settings or LeanSettings()
@@ -124,6 +124,7 @@ class Judge:
         )
         self.h2.initiate_connection()
         self.headers: dict[int, dict[str, str]] = {}
+        self.heads: dict[int, list[dict[str, str]]] = {}
         self.data: dict[int, bytes] = {}
         self.resets: dict[int, int] = {}
         self.goodbye: list[h2.events.ConnectionTerminated] = []
@@ -145,6 +146,7 @@ class Judge:
                 case h2.events.ResponseReceived() | h2.events.TrailersReceived():
                     fields = dict(event.headers or ())
                     self.headers.setdefault(event.stream_id, {}).update(fields)
+                    self.heads.setdefault(event.stream_id, []).append(fields)
                 case h2.events.DataReceived():
                     self.data[event.stream_id] = self.data.get(event.stream_id, b"") + event.data
                     if self.acknowledge and event.flow_controlled_length:

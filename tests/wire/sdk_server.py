@@ -39,14 +39,14 @@ class Served:
             if sep and not line.startswith("#"):
                 self.client_env[name] = value
 
-    async def stop(self, timeout: float = 20.0) -> int:
+    async def stop(self, timeout: float = 30.0) -> int:
         """SIGTERM; the exit code. Workers that a test left behind end as well."""
         for worker in self.workers:
             if worker.process.running:
                 worker.kill()
         return await self.stop_process(timeout)
 
-    async def stop_process(self, timeout: float = 20.0) -> int:
+    async def stop_process(self, timeout: float = 30.0) -> int:
         """SIGTERM to the server alone; the exit code."""
         assert self.process is not None
         return await self.process.stop(timeout)
@@ -118,7 +118,7 @@ class Served:
         return worker
 
 
-async def has_status(hatchet: Hatchet, run_id: str, status: RunStatus, timeout: float = 15.0) -> Any:
+async def has_status(hatchet: Hatchet, run_id: str, status: RunStatus, timeout: float = 30.0) -> Any:
     """Wait until a run has a status; its details."""
 
     async def details() -> Any:

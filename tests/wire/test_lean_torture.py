@@ -18,6 +18,7 @@ from toy_server import listen, register
 from broadaxe.grpc_api.lean.frames import PREFACE, ErrorCode, frame
 from broadaxe.grpc_api.lean.inbound import gzipped, prefixed
 from broadaxe.grpc_api.lean.settings import LeanSettings
+from broadaxe.grpc_api.lean.usage import Usage
 from broadaxe.grpc_api.wire import dispatcher_pb2, events_pb2
 
 START = PREFACE + frame(4, 0, 0)
@@ -222,6 +223,7 @@ async def test_flood_is_ended_soon_with_little_memory(kind: str) -> None:
         ErrorCode.ENHANCE_YOUR_CALM,
         ErrorCode.PROTOCOL_ERROR,
     )
+    assert side.usage.ended.total() == 1
     await side.hang_up()
 
 
@@ -435,12 +437,46 @@ async def test_stream_limit_refuses_the_one_beyond_it() -> None:
     await side.hang_up()
 
 
+async def test_connection_beyond_the_limit_is_sent_away_and_the_others_live() -> None:
+    usage = Usage()
+    first, second = Side(LeanSettings(max_connections=2), usage), Side(LeanSettings(max_connections=2), usage)
+    third = Side(LeanSettings(max_connections=2), usage)
+    await settle()
+    assert (first.pipe.closed, second.pipe.closed, third.pipe.closed) == (False, False, True)
+    (goodbye,) = (payload for kind, _, payload in _Answers(third.take()).others if kind == 7)
+    assert goodbye == bytes(7) + bytes((ErrorCode.ENHANCE_YOUR_CALM,)) + b"too many connections"
+    assert (usage.connections, usage.ended) == (2, {"limit": 1})
+    judge = Judge(second)
+    await judge.go()
+    stream = judge.call(PUSH, _push())
+    await judge.go()
+    assert judge.status(stream) == "0"
+    first.pipe.close()
+    await settle()
+    assert not Side(LeanSettings(max_connections=2), usage).pipe.closed
+
+
+async def test_requests_that_never_end_are_held_within_the_limit_of_the_server() -> None:
+    usage = Usage(500_000)
+    judges = [Judge(Side(None, usage)) for _ in range(4)]
+    for judge in judges:
+        await judge.go()
+        judge.send(judge.open(PUSH), prefixed(bytes(3_000_000))[:200_000], end=False)
+        await judge.go()
+        assert usage.buffered <= 500_000
+    assert [judge.status(1) for judge in judges] == [None, None, "8", "8"]
+    for judge in judges:
+        judge.side.pipe.close()
+    await settle()
+    assert (usage.buffered, usage.connections) == (0, 0)
+
+
 async def test_keepalive_closes_a_connection_that_does_not_answer() -> None:
     side = Side(LeanSettings(keepalive_after=0.05, keepalive_timeout=0.05))
     closed = asyncio.get_running_loop().create_future()
     side.pipe.on_close = lambda _: (side.connection.connection_lost(None), closed.set_result(None))
     await side.feed(START)
-    await asyncio.wait_for(closed, 5)
+    await asyncio.wait_for(closed, 30)
     assert frame(6, 0, 0, b"keepaliv") in side.take()
     await side.hang_up()
 
@@ -449,7 +485,39 @@ async def test_keepalive_closes_a_connection_that_never_begins() -> None:
     side = Side(LeanSettings(keepalive_timeout=0.05))
     closed = asyncio.get_running_loop().create_future()
     side.pipe.on_close = lambda _: (side.connection.connection_lost(None), closed.set_result(None))
-    await asyncio.wait_for(closed, 5)
+    await asyncio.wait_for(closed, 30)
+
+
+async def test_stop_resets_the_stream_whose_client_still_sends_before_it_closes() -> None:
+    side = Side()
+    await side.feed(START, frame(1, 4, 1, _head(Encoder(), SUBSCRIBE)))
+    side.shared.stopping = True
+    side.connection.leave()
+    await side.feed(frame(6, 1, 0, b"goodbye!"))  # the client has heard: only the stream is waited for
+    assert not side.pipe.closed
+    await side.pipeline.drain(0.01)
+    await settle()
+    written = side.take()
+    assert ("grpc-status", "0") in _Answers(written).fields[1][-1][0]
+    assert written.endswith(frame(3, 0, 1, bytes(4)))
+    assert side.pipe.closed
+    await side.hang_up()
+
+
+async def test_metadata_of_the_handler_goes_out_even_when_no_message_does() -> None:
+    side = Side()
+    side.servicer.says = (("x-note", "one"),)
+    judge = Judge(side)
+    await judge.go()
+    for worker, status in (("0", "0"), ("unknown", "5")):
+        stream = judge.call(LISTEN, listen(worker))
+        await judge.go()
+        assert judge.heads[stream] == [
+            {":status": "200", "content-type": "application/grpc", "x-note": "one"},
+            {"grpc-status": status, "x-note": "one"}
+            | ({"grpc-message": "not found"} if status == "5" else {}),
+        ]
+    await side.hang_up()
 
 
 async def test_cancel_in_the_middle_of_a_reply_frees_what_waits() -> None:

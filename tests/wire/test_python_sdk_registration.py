@@ -40,7 +40,7 @@ async def test_trigger_of_what_is_not_there_yet_is_unimplemented_at_once(
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert name in refused.value.details()
     assert "not there yet" in refused.value.details()
-    assert loop.time() - begun < 2.0
+    assert loop.time() - begun < 20.0
 
 
 @pytest.mark.parametrize("name", [*names_of(runnable), *names_of(graphs)])

@@ -84,7 +84,7 @@ async def test_required_label_chooses_the_worker(
     # The worker's label changes while it runs: now it fits.
     relabelled = await flows.relabels.aio_run(Labels(labels={"memory": 128}))
     assert relabelled["labels"]["memory"] == 128
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await waiting.aio_result()
     worker = await hatchet.workers.aio_get(await narrow.ready())
     assert {label.key: label.value for label in worker.labels or []}["memory"] == "128"
@@ -100,7 +100,7 @@ async def test_paused_worker_gets_nothing_until_it_goes_on(
     assert (await hatchet.runs.aio_get_details(waiting.workflow_run_id)).status == RunStatus.QUEUED
     assert (await hatchet.workers.aio_get(worker_id)).status == "PAUSED"
     await hatchet.workers.aio_unpause(worker_id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await waiting.aio_result()
     assert (await hatchet.workers.aio_get(worker_id)).status == "ACTIVE"
 

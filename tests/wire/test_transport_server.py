@@ -268,9 +268,9 @@ async def test_stop_ends_a_stream_whose_client_sends_too() -> None:
 async def test_stop_serves_unary_calls_to_their_end() -> None:
     async with serving() as toy, client(toy.target) as calls:
         call = calls.register(register("wait"), metadata=BEARER)
-        await asyncio.wait_for(toy.servicer.began.wait(), 5)
+        await asyncio.wait_for(toy.servicer.began.wait(), 30)
         stop = asyncio.create_task(toy.server.stop(10))
-        await asyncio.wait_for(toy.pipeline.closing.wait(), 5)
+        await asyncio.wait_for(toy.pipeline.closing.wait(), 30)
         toy.servicer.release.set()
         assert (await call).worker_id == "w"
         await stop
@@ -279,12 +279,12 @@ async def test_stop_serves_unary_calls_to_their_end() -> None:
 async def test_stop_cuts_what_outlasts_its_timeout() -> None:
     async with serving() as toy, client(toy.target) as calls:
         call = calls.register(register("wait"), metadata=BEARER)
-        await asyncio.wait_for(toy.servicer.began.wait(), 5)
-        await asyncio.wait_for(toy.server.stop(0.2), 5)
+        await asyncio.wait_for(toy.servicer.began.wait(), 30)
+        await asyncio.wait_for(toy.server.stop(0.2), 30)
         with pytest.raises(aio.AioRpcError) as refused:
             await call
     assert refused.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-    await asyncio.wait_for(toy.servicer.cancelled.wait(), 5)
+    await asyncio.wait_for(toy.servicer.cancelled.wait(), 30)
 
 
 async def test_stop_hands_a_shared_port_over_to_the_next_server() -> None:

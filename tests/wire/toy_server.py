@@ -86,7 +86,7 @@ class Seen:
 
     async def until(self, condition: Any) -> None:
         """Wait until a condition over what was told holds."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():
                 self.changed.clear()
                 await self.changed.wait()
@@ -101,6 +101,8 @@ class ToyServicer:
         self.release = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.finished: list[str] = []
+        self.says: tuple[tuple[str, str | bytes], ...] = ()
+        """Metadata that every call gets, before and after."""
 
     def methods(self) -> list[Method]:
         dispatcher = service_methods(
@@ -116,15 +118,21 @@ class ToyServicer:
         )
         return dispatcher + service_methods(EVENTS, {"Push": self.push}, RateGroup.EVENTS)
 
+    def _began(self, call: Call) -> None:
+        self.calls.append(call)
+        for key, value in self.says:
+            call.add_initial_metadata(key, value)
+            call.add_trailing_metadata(key, value)
+
     async def push(self, request: events_pb2.PushEventRequest, call: Call) -> events_pb2.Event:
         """Answer the payload; remember the call."""
-        self.calls.append(call)
+        self._began(call)
         call.trace_parent(CHOSEN if request.key == "chosen" else None)
         return events_pb2.Event(tenant_id=str(call.tenant_id), payload=request.payload)
 
     async def register(self, request: Any, call: Call) -> Any:
         """Fail, or wait, as the worker's name says."""
-        self.calls.append(call)
+        self._began(call)
         match getattr(request, "worker_name", ""):
             case "wait":
                 self.began.set()
@@ -162,7 +170,7 @@ class ToyServicer:
         self, request: dispatcher_pb2.WorkerListenRequest, call: Call
     ) -> AsyncIterator[dispatcher_pb2.AssignedAction]:
         """Count to the number in worker_id, then end; or wait for what the id says."""
-        self.calls.append(call)
+        self._began(call)
         try:
             match request.worker_id:
                 case "deaf":

@@ -7,17 +7,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from broadaxe.app.shared import Shared, local_address
-from broadaxe.clock import Clock
+from broadaxe.app.grpc_port import make_transport
+from broadaxe.app.shared import Shared, local_address, schedule_limits
 from broadaxe.config.settings import Settings
-from broadaxe.config.tls import server_tls
 from broadaxe.domain.ids import EngineId
 from broadaxe.engine.context import EngineOptions
 from broadaxe.engine.core import EngineCore
 from broadaxe.expr.compiled import ExpressionLimits
-from broadaxe.grpc_api.lean.server import LeanServer
-from broadaxe.grpc_api.lean.settings import LeanSettings
-from broadaxe.grpc_api.method import Method
 from broadaxe.grpc_api.observer import TelemetryObserver
 from broadaxe.grpc_api.pipeline import Pipeline
 from broadaxe.grpc_api.rate_limit import RateLimiter
@@ -26,8 +22,8 @@ from broadaxe.grpc_api.servicers.dispatcher import DispatcherServicer
 from broadaxe.grpc_api.servicers.events import EventsServicer
 from broadaxe.grpc_api.servicers.v1_dispatcher import V1DispatcherServicer
 from broadaxe.grpc_api.servicers.workflows import WorkflowServicer
-from broadaxe.grpc_api.transport import BindFailed, Transport
-from broadaxe.grpc_api.transport_grpcio import GrpcioServer, GrpcioSettings
+from broadaxe.grpc_api.transport import BindFailed
+from broadaxe.store.health import DatabaseHealth
 from broadaxe.store.ledger import Message
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.health import Health, HttpListener
@@ -59,6 +55,8 @@ class EnginePart:
             shared.telemetry.metrics,
             self._options(),
             (self._maintain,),
+            # Two statements a minute, only where somebody looks at what they say.
+            (DatabaseHealth(shared.database).read,) if shared.telemetry.metrics.enabled else (),
         )
         self.core.sweep.on_token_revoked.append(self._forget_token)
         observer = TelemetryObserver(shared.telemetry.tracer, shared.telemetry.metrics)
@@ -74,7 +72,7 @@ class EnginePart:
             V1DispatcherServicer(),
         )
         methods = [method for servicer in servicers for method in servicer.methods()]
-        self._server = _transport(methods, pipeline, shared.clock, settings, share_port=share_port)
+        self._server = make_transport(methods, pipeline, shared, share_port=share_port)
         self._health = Health(shared.version)
         self._health.add_live("ownership", self.core.ownership.alive)
         self._health.add_ready("database", lambda: shared.ledger.state.available)
@@ -106,6 +104,10 @@ class EnginePart:
             stream_gap=settings.runtime.stream_event_buffer_timeout,
             propagate=settings.otel.propagate_to_workers,
             replay_enabled=settings.runtime.replay_enabled,
+            fire_grace=settings.schedules.cron_grace,
+            catch_up=settings.schedules.cron_catch_up == "last",
+            schedule_horizon=settings.schedules.horizon,
+            schedule_limits=schedule_limits(settings),
             expressions=expression_limits(settings),
             confirmed_until=lambda: _moment(self._shared.telemetry.confirmed_before()),
         )
@@ -115,6 +117,8 @@ class EnginePart:
         kept = settings.limits.core_partition_retention or settings.limits.tenant_retention_period
         retention = timedelta(seconds=kept) if settings.runtime.enable_data_retention else None
         await self._shared.ledger.partitions.maintain(retention)
+        if retention is not None:
+            await self._shared.ledger.schedules.prune(self._shared.clock.now() - retention)
 
     def _forget_token(self, message: Message) -> None:
         self._shared.verifier.forget(UUID(json.loads(message.body)["token_id"]))
@@ -174,45 +178,6 @@ class EnginePart:
         await self.core.stop()
         if self._health_port is not None:
             await self._health_port.stop()
-
-
-def _transport(
-    methods: list[Method], pipeline: Pipeline, clock: Clock, settings: Settings, *, share_port: bool
-) -> Transport:
-    """The transport that the settings choose."""
-    grpc = settings.grpc
-    tls = server_tls(settings)
-    if grpc.transport == "lean":
-        return LeanServer(
-            methods,
-            pipeline,
-            clock,
-            LeanSettings(
-                bind_address=grpc.bind_address,
-                port=grpc.port,
-                tls=tls,
-                max_message_size=grpc.max_msg_size,
-                stream_window=grpc.static_stream_window_size,
-                health=grpc.health_enabled,
-                reflection=grpc.reflection_enabled,
-                reuse_port=share_port,
-            ),
-        )
-    return GrpcioServer(
-        methods,
-        pipeline,
-        clock,
-        GrpcioSettings(
-            bind_address=grpc.bind_address,
-            port=grpc.port,
-            tls=tls,
-            max_message_size=grpc.max_msg_size,
-            stream_window=grpc.static_stream_window_size,
-            health=grpc.health_enabled,
-            reflection=grpc.reflection_enabled,
-            reuse_port=share_port,
-        ),
-    )
 
 
 def _moment(nanoseconds: int) -> datetime:

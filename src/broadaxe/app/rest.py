@@ -2,27 +2,28 @@
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 from broadaxe.app.engine import EnginePart
-from broadaxe.app.shared import Shared, local_address
+from broadaxe.app.shared import Shared, local_address, schedule_limits
 from broadaxe.clock import Clock
 from broadaxe.config.tls import client_tls
+from broadaxe.domain.errors import Unavailable
 from broadaxe.domain.ids import TenantId, WorkerId
-from broadaxe.domain.metadata import read_traceparent
 from broadaxe.engine.api import Origin, Trigger
 from broadaxe.engine.context import HEARTBEAT_FLUSH
-from broadaxe.engine.tracing import place_of_run
+from broadaxe.engine.schedules.changes import post_change
+from broadaxe.engine.schedules.requests import ScheduleRequests
+from broadaxe.engine.tracing import run_context
 from broadaxe.grpc_api.client import EngineClient
 from broadaxe.rest_api.app import build_app
 from broadaxe.rest_api.commands import Commands, EngineCommands
 from broadaxe.rest_api.options import RestOptions
 from broadaxe.rest_api.server import RestServer
 from broadaxe.store.ledger import Message, MessageKind
-from broadaxe.store.postgres_ledger import PostgresLedger
 from broadaxe.store.postgres_reads import PostgresReads
-from broadaxe.telemetry.context import parse_traceparent, run_span_id
-from broadaxe.telemetry.tracer import Tracer
+from broadaxe.telemetry.context import TraceContext
 from broadaxe.views.store_views import StoreViews
 
 TOKEN_REUSE = 60.0
@@ -32,19 +33,33 @@ TOKEN_REUSE = 60.0
 class RemoteCommands:
     """Changes from the API process: over gRPC, and by a message for what has no method there."""
 
-    def __init__(self, client: EngineClient, ledger: PostgresLedger, tracer: Tracer) -> None:
+    def __init__(self, client: EngineClient, shared: Shared) -> None:
         self._client = client
-        self._ledger = ledger
-        self._tracer = tracer
+        self._ledger = shared.ledger
+        self._tracer = shared.telemetry.tracer
+        self.schedules = ScheduleRequests(
+            shared.ledger,
+            shared.clock,
+            shared.ids,
+            schedule_limits(shared.settings),
+            partial(post_change, shared.ledger),
+        )
 
     async def trigger(self, tenant_id: TenantId, trigger: Trigger, origin: Origin) -> UUID:
         """Start a run."""
         run_id = await self._client.trigger(tenant_id, trigger, origin)
-        # The engine decided the same from the same facts, so this process need not be told the run's place.
-        own = parse_traceparent(read_traceparent(trigger.metadata))
-        above = place_of_run(self._tracer, run_id, own or origin.caller)
-        origin.parent = above._replace(span_id=run_span_id(run_id))
+        if self._tracer.enabled:
+            origin.parent = await self._place(tenant_id, run_id)
         return run_id
+
+    async def _place(self, tenant_id: TenantId, run_id: UUID) -> TraceContext | None:
+        """The run's place as the engine stored it: whether its trace is recorded is the engine's decision,
+        which may have another ratio than this process."""
+        try:
+            tasks = await self._ledger.get_tasks(tenant_id, [run_id])
+        except Unavailable:
+            return None  # the run is started: for want of its place the request has one of its own
+        return run_context(tasks[0].facts) if tasks else None
 
     async def cancel(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> list[UUID]:
         """Cancel."""
@@ -115,7 +130,7 @@ class RestPart:
         settings = self._shared.settings
         address = settings.internal_client.broadcast_address or settings.grpc.broadcast_address
         self._client = EngineClient(address, client_tls(settings), InternalTokens(self._shared))
-        return RemoteCommands(self._client, self._shared.ledger, self._shared.telemetry.tracer)
+        return RemoteCommands(self._client, self._shared)
 
     async def start(self) -> None:
         """Listen; OSError that names the address when that cannot be."""

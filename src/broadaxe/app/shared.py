@@ -10,6 +10,7 @@ from broadaxe.auth.verifier import TokenRow, TokenVerifier
 from broadaxe.clock import Clock, Ids
 from broadaxe.config.settings import Settings
 from broadaxe.domain.ids import TenantId
+from broadaxe.engine.schedules.limits import ScheduleLimits
 from broadaxe.store.connection import Database
 from broadaxe.store.options import StoreOptions
 from broadaxe.store.postgres_ledger import PostgresLedger
@@ -67,6 +68,7 @@ def store_options(settings: Settings, role: str) -> StoreOptions:
     prefix = settings.database.application_name_prefix
     return StoreOptions(
         dsn=settings.database_dsn,
+        pooler_dsn=settings.database.pgbouncer_url,
         application_name=f"{prefix}-broadaxe-{role}" if prefix else f"broadaxe-{role}",
         pool_size=settings.database.max_conns,
         idle_lifetime=settings.database.max_conn_idle_time,
@@ -75,6 +77,15 @@ def store_options(settings: Settings, role: str) -> StoreOptions:
         held_max_bytes=engine.hold_max_bytes,
         held_max_seconds=engine.hold_max_duration,
         days_ahead=engine.partitions_ahead,
+    )
+
+
+def schedule_limits(settings: Settings) -> ScheduleLimits:
+    """How much one tenant may plan."""
+    return ScheduleLimits(
+        crons=settings.schedules.max_crons,
+        scheduled=settings.schedules.max_scheduled,
+        payload=settings.grpc.max_msg_size,
     )
 
 

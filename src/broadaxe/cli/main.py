@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, TyperException
 
-from broadaxe.cli import admin, runs, serve, traces
+from broadaxe.cli import admin, doctor, runs, serve, traces
 from broadaxe.cli.client import BadEnvironment, ClientError
 from broadaxe.config.errors import SettingsError
 from broadaxe.domain.errors import BroadaxeError
@@ -41,6 +41,7 @@ app.command("dev")(serve.dev)
 app.command("server")(serve.server)
 app.command("engine")(serve.engine)
 app.command("api")(serve.api)
+app.command("doctor")(doctor.doctor)
 app.command("migrate")(admin.migrate)
 app.command("seed")(admin.seed)
 app.add_typer(admin.keys, name="keys")

@@ -31,6 +31,7 @@ from broadaxe.config.sections.observability import (
 from broadaxe.config.sections.otel import OtelSettings
 from broadaxe.config.sections.reporting import AlertingSettings, AnalyticsSettings, PylonSettings
 from broadaxe.config.sections.runtime import RuntimeSettings, SecurityCheckSettings
+from broadaxe.config.sections.schedules import ScheduleSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Settings:
     internal_client: InternalClientSettings
     engine: EngineSettings
     expressions: ExpressionSettings
+    schedules: ScheduleSettings
     database: DatabaseSettings
     seed: SeedSettings
     encryption: EncryptionSettings

@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, IntEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from broadaxe.domain.ids import TenantId, WorkerId
 from broadaxe.domain.task import TaskFilter, TaskState
 from broadaxe.domain.workflow import LabelRequest, LabelValue, WorkflowDefinition, WorkflowVersion
 from broadaxe.telemetry.context import TraceContext
+
+if TYPE_CHECKING:
+    from broadaxe.engine.schedules.requests import ScheduleRequests
 
 
 @dataclass(slots=True)
@@ -25,6 +28,8 @@ class Origin:
     parent: TraceContext | None = None
     touched: list[TraceContext] = field(default_factory=list)
     """Runs that the call was about without making or ending them, for links."""
+    made_at: datetime | None = None
+    """When the run that was asked for was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +214,10 @@ class Engine(Protocol):
     @property
     def ready(self) -> bool:
         """Whether this process owns the scheduling and takes work."""
+
+    @property
+    def schedules(self) -> "ScheduleRequests":
+        """Crons, planned runs, pauses and deletions of workflows."""
 
     def put_workflow(
         self, tenant_id: TenantId, definition: WorkflowDefinition, origin: Origin

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from broadaxe.clock import Clock, Ids
 from broadaxe.domain.ids import EngineId
+from broadaxe.engine.schedules.limits import ScheduleLimits
 from broadaxe.expr.compiled import ExpressionLimits
 from broadaxe.store.ledger import Ledger
 from broadaxe.telemetry.tracer import Tracer
@@ -85,9 +86,19 @@ class EngineOptions:
     """Entries that may wait for one watcher."""
     drain_wait: float = 10.0
     """How long a stop waits for the database, all its steps together."""
+    fire_grace: float = 15.0
+    """How late a cron's due time is still fired; an older one was missed."""
+    catch_up: bool = False
+    """Whether the last missed due time of a cron is made up for."""
+    schedule_horizon: float = 3_600.0
+    """How far ahead planned runs are kept in memory."""
+    schedule_limits: ScheduleLimits = field(default_factory=ScheduleLimits)
+    """How much one tenant may plan."""
     sweep_every: float = 1.0
     heartbeat_flush: float = HEARTBEAT_FLUSH
     maintenance_every: float = 3_600.0
+    watch_every: float = 60.0
+    """How often what only metrics tell is read from the database."""
     propagate: bool = True
     """Whether workers are given the attempt's `traceparent`."""
     replay_enabled: bool = True

@@ -34,8 +34,13 @@ from broadaxe.engine.runs.steps import StepLife
 from broadaxe.engine.runs.waits import WaitBook
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
 from broadaxe.engine.scheduler.memory import Memory
+from broadaxe.engine.scheduler.pausing import Pausing
 from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.timers import Timers
+from broadaxe.engine.schedules.changes import ScheduleChanges
+from broadaxe.engine.schedules.firing import Firing
+from broadaxe.engine.schedules.requests import ScheduleRequests, asked_in
+from broadaxe.engine.schedules.service import Schedules
 from broadaxe.engine.services.heartbeats import Heartbeats
 from broadaxe.engine.services.liveness import Liveness
 from broadaxe.engine.services.maintenance import Chore, Maintenance
@@ -66,7 +71,9 @@ class EngineCore:
         meter: Meter,
         options: EngineOptions,
         chores: tuple[Chore, ...] = (),
+        readings: tuple[Chore, ...] = (),
     ) -> None:
+        """`chores` are done every hour or so, `readings` every minute, both by the owner alone."""
         context = EngineContext(ledger, clock, ids, tracer, meter, options)
         self._clock = clock
         self._drain_wait = options.drain_wait
@@ -150,7 +157,6 @@ class EngineCore:
             self._liveness,
             self._background,
         )
-        self._registration = Registration(context, self._gate, self._catalog, self.evaluator.cel)
         self._triggers = Triggers(
             context,
             self._gate,
@@ -166,6 +172,22 @@ class EngineCore:
         self._reports = Reports(
             context, self._gate, self._held, self.memory, writes, self._tally, self._conditions
         )
+        self._schedules = Schedules(
+            context,
+            self._gate,
+            self.timers,
+            Firing(context, self.memory, self._triggers, self._tally),
+        )
+        changes = ScheduleChanges(
+            context,
+            self._gate,
+            self.timers,
+            self._catalog,
+            self._schedules,
+            Pausing(context, self.memory, self._scheduler, self._lifecycle),
+        )
+        self.schedules = ScheduleRequests(ledger, clock, ids, options.schedule_limits, changes.announce)
+        self._registration = Registration(context, self._gate, self._catalog, self.evaluator.cel, changes)
         self.ownership = Ownership(
             context,
             self._gate,
@@ -182,6 +204,7 @@ class EngineCore:
         self.timers_service = TimersService(clock, self.timers)
         self.heartbeats = Heartbeats(context, self._gate, self.memory, self.timers)
         self.maintenance = Maintenance(self._gate, self.timers, options.maintenance_every, chores)
+        self.readings = Maintenance(self._gate, self.timers, options.watch_every, readings)
         self.sweep = Sweep(
             context,
             self._gate,
@@ -189,10 +212,11 @@ class EngineCore:
             self._catalog,
             self._desk,
             self._operations,
+            changes,
             self.ownership.confirmed_until,
             self._tally,
         )
-        Gauges(meter, clock, self.memory, self._epoch)
+        Gauges(meter, clock, self.memory, self._epoch, self._schedules.book)
 
     @property
     def ready(self) -> bool:
@@ -205,6 +229,7 @@ class EngineCore:
         self.ownership.start()
         self.heartbeats.start()
         self.maintenance.start()
+        self.readings.start()
         self.sweep.start()
 
     async def until_ready(self) -> None:
@@ -239,8 +264,10 @@ class EngineCore:
 
     async def _finish(self) -> None:
         await self.maintenance.stop()
+        await self.readings.stop()
         await self.sweep.stop()
         await self.heartbeats.stop()
+        await self._schedules.stop()
         await self._lifecycle.writes.settle()
         await self._background.settle()
 
@@ -266,6 +293,7 @@ class EngineCore:
             "sweep": self.sweep.healthy(),
             "heartbeats": self.heartbeats.healthy(),
             "maintenance": self.maintenance.healthy(),
+            "schedules": self._schedules.healthy(),
         }
 
     def flush_metrics(self) -> None:
@@ -281,6 +309,7 @@ class EngineCore:
     def gained(self) -> None:
         """Memory is whole: answer who waited."""
         self._results.recheck()
+        self._schedules.gained()
 
     def dropped(self) -> None:
         """The lease is gone: forget everything, end every session."""
@@ -293,6 +322,7 @@ class EngineCore:
         self.waits.clear()
         for worker in self.memory.workers.values():
             self.timers.cancel(worker.dead_timer)
+        self._schedules.dropped()
         self._scheduler.clear()
         self.memory.clear()
         self._results.forget()
@@ -306,7 +336,7 @@ class EngineCore:
         self, tenant_id: TenantId, definition: WorkflowDefinition, origin: Origin
     ) -> WorkflowVersion:
         """See `Engine.put_workflow`."""
-        return await self._registration.put_workflow(tenant_id, definition)
+        return await self._registration.put_workflow(tenant_id, definition, asked_in(origin))
 
     async def trigger(self, tenant_id: TenantId, trigger: Trigger, origin: Origin) -> UUID:
         """See `Engine.trigger`."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from broadaxe.clock import Clock
 from broadaxe.engine.context import Labels, Meter
 from broadaxe.engine.scheduler.memory import Memory
+from broadaxe.engine.schedules.book import Book
 from broadaxe.telemetry import names as T
 
 Observations = list[tuple[float, Labels]]
@@ -20,10 +21,13 @@ class Gauges:
         clock: Clock,
         memory: Memory,
         epoch: Callable[[], tuple[int, int] | None],
+        book: Book,
     ) -> None:
         self._clock = clock
         self._memory = memory
         self._epoch = epoch
+        self._book = book
+        meter.observe(T.METRIC_SCHEDULES_PLANNED, self._planned)
         meter.observe(T.METRIC_QUEUE_DEPTH, self._depth)
         meter.observe(T.METRIC_TENANT_QUEUE_DEPTH, self._tenant_depth)
         meter.observe(T.METRIC_QUEUE_OLDEST, self._oldest)
@@ -53,6 +57,13 @@ class Gauges:
         queued = [live.status.queued_at for queue in self._memory.queues.values() for live in queue.waiting()]
         age = (self._clock.now() - min(queued)).total_seconds() if queued else 0.0
         return [(max(0.0, age), ())]
+
+    def _planned(self) -> Observations:
+        crons = self._book.crons
+        return [
+            (crons, ((T.LABEL_KIND, "cron"),)),
+            (len(self._book) - crons, ((T.LABEL_KIND, "scheduled"),)),
+        ]
 
     def _active(self) -> Observations:
         return [(len(self._memory.tasks), ())]

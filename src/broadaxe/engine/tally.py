@@ -67,6 +67,10 @@ class Tally:
         """No slot in time."""
         self._counts[(T.METRIC_TASKS_SCHEDULING_TIMED_OUT, ())] += 1
 
+    def found(self, count: int) -> None:
+        """The sweep came upon messages that nobody had told it of."""
+        self._counts[(T.METRIC_SWEEP_FOUND, ())] += count
+
     def stale(self) -> None:
         """A report came for an attempt that is not live."""
         self._counts[(T.METRIC_RESULTS_STALE, ())] += 1
@@ -74,6 +78,15 @@ class Tally:
     def sent(self, seconds: float) -> None:
         """A first attempt reached its worker's stream, so long after its trigger."""
         self._values.append((T.METRIC_TRIGGER_TO_SEND, seconds, ()))
+
+    def fired(self, kind: str, lateness: float) -> None:
+        """A due time started a run, so many seconds late."""
+        self._counts[(T.METRIC_SCHEDULES_FIRED, ((T.LABEL_KIND, kind),))] += 1
+        self._values.append((T.METRIC_SCHEDULES_LATENESS, max(0.0, lateness), ()))
+
+    def skipped(self, reason: str) -> None:
+        """A due time, or a stretch of them, got no run."""
+        self._counts[(T.METRIC_SCHEDULES_SKIPPED, ((T.LABEL_REASON, reason),))] += 1
 
     def turn(self, seconds: float) -> None:
         """The scheduler had a turn."""

@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from broadaxe.domain.run import RunEnd, RunFacts, Wait, WaitKind, task_id_of
+from broadaxe.domain.schedule import CRON_SCHEDULED_AT, SCHEDULED_AT
 from broadaxe.domain.task import AttemptOutcome, AttemptRecord, TaskFacts, TaskState, TaskStatus
 from broadaxe.domain.workflow import WorkflowDefinition
 from broadaxe.engine.api import ActionKind, RunFinished
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.dispatch.sessions import Session, Written
 from broadaxe.engine.scheduler.live import LiveTask, StepPlan
+from broadaxe.store.ledger import EndedAttempt
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.context import (
     ZERO_SPAN_ID,
@@ -38,12 +40,19 @@ _OUTCOMES = {
     AttemptOutcome.REASSIGNED: ("reassigned", "worker_lost"),
     AttemptOutcome.SEND_FAILED: ("send_failed", "send_failed"),
 }
+_REPLAYED = {
+    AttemptOutcome.REPLAYED_COMPLETED: TaskState.COMPLETED,
+    AttemptOutcome.REPLAYED_FAILED: TaskState.FAILED,
+    AttemptOutcome.REPLAYED_CANCELLED: TaskState.CANCELLED,
+}
 _TIMED_OUT = re.compile(r"Task exceeded timeout of [0-9a-z.]+")
 _ERROR_CLASS = re.compile(
     r"((?:[A-Za-z_]\w{0,63}\.){0,8}[A-Z]\w{0,63}(?:Error|Exception|Timeout|Exit|Interrupt)|Error)(?=:|$)"
 )
 SYSTEM = "broadaxe"
 _KNOWN = 4_096
+CRON_KEY = b'"' + CRON_SCHEDULED_AT.encode() + b'":'
+SCHEDULED_KEY = b'"' + SCHEDULED_AT.encode() + b'":'
 
 
 def nanoseconds(at: datetime) -> int:
@@ -75,6 +84,15 @@ def run_context(facts: TaskFacts | RunFacts) -> TraceContext:
 def attempt_context(facts: TaskFacts, attempt: int) -> TraceContext:
     """The place of an attempt's span; the worker's spans hang under it."""
     return TraceContext(facts.trace[:16], attempt_span_id(facts.id, attempt), sampled(facts))
+
+
+def _trigger_kind(facts: TaskFacts | RunFacts) -> str:
+    """What started the run: the engine's own keys in its metadata say so."""
+    if CRON_KEY in facts.metadata:
+        return "cron"
+    if SCHEDULED_KEY in facts.metadata:
+        return "scheduled"
+    return "child" if facts.parent_task_id else "grpc"
 
 
 class RunTraces:
@@ -154,6 +172,27 @@ class RunTraces:
             str(record.worker_id),
             (reason, _failure(record.error)[1]),
         )
+
+    def told_again(self, ended: EndedAttempt, plan: StepPlan) -> None:
+        """After a restart: an attempt that ended while its task went on. Where a person ran the task again,
+        its last attempt ended the task at first, and that end is what was told."""
+        record = ended.record
+        state = _REPLAYED.get(record.outcome)
+        if state is None:
+            self.attempt_ended(ended.facts, plan, record, replayed=True)
+            return
+        status = TaskStatus(
+            state=state,
+            attempt=record.attempt,
+            queued_at=record.queued_at,
+            # As many retries as there were attempts: nobody had run it again before.
+            app_retries=record.attempt if ended.first_run else 0,
+            worker_id=record.worker_id,
+            assigned_at=record.assigned_at,
+            finished_at=record.ended_at,
+            error=record.error,
+        )
+        self.finished(ended.facts, plan, status, replayed=True)
 
     def reassigned(self, facts: TaskFacts, plan: StepPlan, record: AttemptRecord) -> None:
         """An attempt was taken from a worker that is gone."""
@@ -273,7 +312,7 @@ class RunTraces:
             (T.ATTR_WORKFLOW_NAME, definition.name),
             (T.ATTR_WORKFLOW_ID, str(facts.workflow_id)),
             (T.ATTR_WORKFLOW_VERSION_ID, str(facts.version_id)),
-            (T.ATTR_TRIGGER_KIND, "child" if facts.parent_task_id else "grpc"),
+            (T.ATTR_TRIGGER_KIND, _trigger_kind(facts)),
             (T.ATTR_PRIORITY, facts.priority),
             *extra,
         ]

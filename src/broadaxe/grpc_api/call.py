@@ -4,6 +4,7 @@ Nothing here, and nothing in a servicer, knows which transport is below.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from typing import NoReturn
@@ -17,6 +18,11 @@ from broadaxe.telemetry.encode import Pair
 from broadaxe.telemetry.tracer import AnySpan
 
 _EMPTY: Mapping[str, str | bytes] = {}
+_KEY = re.compile(r"[0-9a-z_.\-]+").fullmatch
+_VALUE = re.compile(r"[\x20-\x7e]*").fullmatch
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+"""Keys and values in order; bytes where the key ends in `-bin`."""
 
 
 class Code(IntEnum):
@@ -69,6 +75,7 @@ class Call:
         "cancelled",
         "closing",
         "deadline",
+        "initial_metadata",
         "metadata",
         "method",
         "peer",
@@ -76,6 +83,7 @@ class Call:
         "tenant",
         "token_id",
         "traced",
+        "trailing_metadata",
     )
 
     def __init__(
@@ -110,6 +118,10 @@ class Call:
         """Whether the call gets a span; a handler may say that it deserves none."""
         self.span: AnySpan | None = None
         """The call's span where it is open during the call; None where it is recorded at its end."""
+        self.initial_metadata: Metadata = ()
+        """What goes to the client before the first message; see `add_initial_metadata`."""
+        self.trailing_metadata: Metadata = ()
+        """What goes to the client with the status; see `add_trailing_metadata`."""
         self._caller: TraceContext | None = None
         self._parent: TraceContext | None = None
         self._when_open: Callable[[], None] | None = None
@@ -157,6 +169,26 @@ class Call:
         """What `opened` is to do, once; set by the machinery around the handler."""
         self._when_open = when_open
 
+    def add_initial_metadata(self, key: str, value: str | bytes) -> None:
+        """Send this before the first message, once there is one or the call ends. What a handler adds after
+        its first message never goes out. Raises ValueError for what HTTP/2 or gRPC cannot carry."""
+        self.initial_metadata += (_checked(key, value),)
+
+    def add_trailing_metadata(self, key: str, value: str | bytes) -> None:
+        """Send this with the handler's status, whichever it is; a status from outside of it, such as that of
+        a deadline, goes alone. Raises ValueError as `add_initial_metadata` does."""
+        self.trailing_metadata += (_checked(key, value),)
+
     def abort(self, code: Code, message: str, details: Message | None = None) -> NoReturn:
         """End the call with this status."""
         raise RpcError(code, message, details)
+
+
+def _checked(key: str, value: str | bytes) -> tuple[str, str | bytes]:
+    if not _KEY(key) or key.startswith("grpc-"):
+        raise ValueError(f"{key!r} cannot be a key of metadata")
+    if key.endswith("-bin") != isinstance(value, bytes):
+        raise ValueError(f"{key}: values are bytes where the key ends in -bin, else text")
+    if isinstance(value, str) and not _VALUE(value):
+        raise ValueError(f"{key}: the text has more than printable ASCII in it")
+    return key, value

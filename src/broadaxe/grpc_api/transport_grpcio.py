@@ -161,21 +161,36 @@ class GrpcioServer:
 
     def _single(self, method: Method) -> Behaviour:
         async def serve(request: Any, context: Context) -> bytes:
+            call = self._call(method, context)
             try:
-                return await self._pipeline.single(method, request, self._call(method, context))
+                reply = await self._pipeline.single(method, request, call)
             except RpcError as error:
-                await _abort(context, error)
+                await _lead(context, call)
+                await _abort(context, call, error)
+            await _lead(context, call)
+            context.set_trailing_metadata(call.trailing_metadata)
+            return reply
 
         return serve
 
     def _stream(self, method: Method) -> Behaviour:
         async def serve(request: Any, context: Context) -> None:
-            replies = self._pipeline.stream(method, request, self._call(method, context))
+            call = self._call(method, context)
+            replies = self._pipeline.stream(method, request, call)
+            led = False
             try:
                 async for reply in replies:
+                    if not led:
+                        led = True
+                        await _lead(context, call)
                     await context.write(reply)
+                if not led:
+                    await _lead(context, call)
+                context.set_trailing_metadata(call.trailing_metadata)
             except RpcError as error:
-                await _abort(context, error)
+                if not led:
+                    await _lead(context, call)
+                await _abort(context, call, error)
             finally:
                 await replies.aclose()
 
@@ -199,9 +214,17 @@ def _metadata(context: Context) -> Mapping[str, str | bytes]:
     return metadata
 
 
-async def _abort(context: Context, error: RpcError) -> NoReturn:
+async def _lead(context: Context, call: Call) -> None:
+    """Send what the handler wants before its first message. (grpcio sends the head by itself otherwise.)"""
+    if call.initial_metadata:
+        await context.send_initial_metadata(call.initial_metadata)
+
+
+async def _abort(context: Context, call: Call, error: RpcError) -> NoReturn:
     details = status_details(error)
-    trailers = () if details is None else (("grpc-status-details-bin", details),)
+    trailers = call.trailing_metadata
+    if details is not None:
+        trailers += (("grpc-status-details-bin", details),)
     await context.abort(_STATUS_CODES[error.code], error.message, trailers)
 
 

@@ -33,6 +33,10 @@ class Traced(Protocol):
     def caller(self) -> TraceContext | None:
         """The caller's place in its trace, from the `traceparent` header."""
 
+    @property
+    def below(self) -> TraceContext | None:
+        """The place below the request's span, for calls to another process."""
+
     def place(self, parent: TraceContext | None) -> None:
         """Open the span below `parent`, or below the caller; nothing happens if it is open."""
 

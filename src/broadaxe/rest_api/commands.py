@@ -6,6 +6,7 @@ from uuid import UUID
 
 from broadaxe.domain.ids import TenantId, WorkerId
 from broadaxe.engine.api import Engine, Origin, Trigger
+from broadaxe.engine.schedules.requests import ScheduleRequests
 
 
 class Commands(Protocol):
@@ -24,6 +25,10 @@ class Commands(Protocol):
     def pause_worker(self, tenant_id: TenantId, worker_id: UUID, paused: bool) -> Awaitable[bool]:
         """Pause or resume a worker; False for an unknown one."""
 
+    @property
+    def schedules(self) -> ScheduleRequests:
+        """Crons, planned runs, pauses and deletions of workflows."""
+
 
 class WorkerPausing(Protocol):
     """Where a worker's pause is written; the ledger is one."""
@@ -36,6 +41,7 @@ class EngineCommands:
 
     def __init__(self, engine: Engine, workers: WorkerPausing) -> None:
         self._engine = engine
+        self.schedules = engine.schedules
         self._workers = workers
 
     async def trigger(self, tenant_id: TenantId, trigger: Trigger, origin: Origin) -> UUID:

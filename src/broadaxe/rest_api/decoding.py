@@ -79,6 +79,23 @@ def decode_pairs(name: str, texts: Iterable[str]) -> tuple[tuple[str, str], ...]
     return tuple(pairs)
 
 
+def object_bytes(name: str, raw: msgspec.Raw) -> bytes:
+    """The text of an object in a body, byte for byte."""
+    text = bytes(raw)
+    if text[:1] != b"{":
+        raise Refusal(400, f"{name}: Expected `object`", name)
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        raise Refusal(400, f"{name}: not valid UTF-8", name) from None
+    return text
+
+
+def optional_object_bytes(name: str, raw: msgspec.Raw) -> bytes | None:
+    """The same of a member that may be left out or null."""
+    return None if bytes(raw) == b"null" else object_bytes(name, raw)
+
+
 def query_fields(shape: type) -> dict[str, bool]:
     """Whether each parameter is a list, by its name on the wire."""
     known = _shapes.get(shape)

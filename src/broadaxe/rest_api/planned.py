@@ -64,39 +64,9 @@ _FEATURES: dict[str, str] = {
         POST {_STABLE}/streams/payloads
         GET {_STABLE}/streams/topics
         """,
-    "logs of a whole tenant": f"""
-        GET {_STABLE}/logs
-        GET {_STABLE}/log-point-metrics
-        """,
     "stored traces": f"GET {_STABLE}/traces",
-    "counts over time": f"GET {_STABLE}/task-point-metrics",
-    "scheduled runs": f"""
-        POST {_TENANT}/workflows/{{workflow}}/scheduled
-        GET {_TENANT}/workflows/scheduled
-        GET {_TENANT}/workflows/scheduled/{{scheduled-workflow-run}}
-        DELETE {_TENANT}/workflows/scheduled/{{scheduled-workflow-run}}
-        PATCH {_TENANT}/workflows/scheduled/{{scheduled-workflow-run}}
-        POST {_TENANT}/workflows/scheduled/{{scheduled-workflow-run}}
-        POST {_TENANT}/workflows/scheduled/bulk-delete
-        POST {_TENANT}/workflows/scheduled/bulk-update
-        """,
-    "crons": f"""
-        POST {_TENANT}/workflows/{{workflow}}/crons
-        GET {_TENANT}/workflows/crons
-        GET {_TENANT}/workflows/crons/{{cron-workflow}}
-        DELETE {_TENANT}/workflows/crons/{{cron-workflow}}
-        PATCH {_TENANT}/workflows/crons/{{cron-workflow}}
-        POST {_TENANT}/workflows/crons/{{cron-workflow}}
-        """,
-    "deleting workflows": "DELETE /api/v1/workflows/{workflow}",
-    "pausing workflows": "PATCH /api/v1/workflows/{workflow}",
-    "workflow metrics": f"""
-        GET /api/v1/workflows/{{workflow}}/metrics
-        GET {_TENANT}/workflows/{{workflow}}/worker-count
-        GET {_TENANT}/workflows/runs/metrics
-        GET {_TENANT}/queue-metrics
-        GET {_TENANT}/prometheus-metrics
-        """,
+    "concurrency groups in numbers": "GET /api/v1/workflows/{workflow}/metrics",
+    "a tenant's metrics as a page": f"GET {_TENANT}/prometheus-metrics",
     "rate limits": f"""
         GET {_TENANT}/rate-limits
         DELETE {_TENANT}/rate-limits

@@ -8,8 +8,10 @@ from msgspec import Meta, Struct, field
 
 from broadaxe.rest_api.decoding import decode_pairs
 from broadaxe.rest_api.models.runs import LogLevel
+from broadaxe.rest_api.models.schedules import ScheduledRunStatus
 from broadaxe.views.api import LogCriteria, RunFilter
 from broadaxe.views.model import RunStatus, WorkerState
+from broadaxe.views.schedule_model import CronFilter, CronOrder, ScheduledFilter, ScheduledOrder
 
 Offset = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Limit = Annotated[int, Meta(ge=1, le=1_000)]
@@ -153,3 +155,85 @@ class TaskStatsQuery(Struct, rename="camel"):
     """Only these task names; all unless said otherwise."""
 
     task_names: list[str] = field(default_factory=list)
+
+
+Direction = Literal["ASC", "DESC", "asc", "desc"]
+Text = Annotated[str, Meta(max_length=1_000)]
+
+
+class CronListQuery(Struct, kw_only=True, rename="camel"):
+    """A page of crons."""
+
+    offset: Offset = 0
+    limit: Limit = 50
+    workflow_id: UUID | None = None
+    workflow_name: Text | None = None
+    cron_name: Text | None = None
+    additional_metadata: list[str] = field(default_factory=list)
+    order_by_field: CronOrder = CronOrder.CREATED
+    order_by_direction: Direction = "DESC"
+
+    @property
+    def order(self) -> CronOrder:
+        """What the page is ordered by."""
+        return self.order_by_field
+
+    @property
+    def newest_first(self) -> bool:
+        """Whether the last come first."""
+        return self.order_by_direction.upper() == "DESC"
+
+    def to_filter(self) -> CronFilter:
+        """The read side's filter."""
+        return CronFilter(
+            workflow_id=self.workflow_id,
+            workflow=self.workflow_name or None,
+            name=self.cron_name or None,
+            metadata=decode_pairs("additionalMetadata", self.additional_metadata),
+        )
+
+
+_RUN_STATUSES: dict[str, RunStatus] = {
+    "PENDING": RunStatus.QUEUED,
+    "QUEUED": RunStatus.QUEUED,
+    "RUNNING": RunStatus.RUNNING,
+    "SUCCEEDED": RunStatus.COMPLETED,
+    "FAILED": RunStatus.FAILED,
+    "CANCELLED": RunStatus.CANCELLED,
+}
+
+
+class ScheduledListQuery(Struct, kw_only=True, rename="camel"):
+    """A page of planned runs."""
+
+    offset: Offset = 0
+    limit: Limit = 50
+    workflow_id: UUID | None = None
+    parent_workflow_run_id: UUID | None = None
+    parent_step_run_id: UUID | None = None
+    additional_metadata: list[str] = field(default_factory=list)
+    statuses: list[ScheduledRunStatus] = field(default_factory=list)
+    order_by_field: ScheduledOrder = ScheduledOrder.TRIGGER
+    order_by_direction: Direction = "DESC"
+
+    @property
+    def order(self) -> ScheduledOrder:
+        """What the page is ordered by."""
+        return self.order_by_field
+
+    @property
+    def newest_first(self) -> bool:
+        """Whether the last come first."""
+        return self.order_by_direction.upper() == "DESC"
+
+    def to_filter(self) -> ScheduledFilter:
+        """The read side's filter."""
+        statuses = {_RUN_STATUSES[status] for status in self.statuses if status in _RUN_STATUSES}
+        return ScheduledFilter(
+            workflow_id=self.workflow_id,
+            parent_run_id=self.parent_workflow_run_id,
+            parent_task_id=self.parent_step_run_id,
+            metadata=decode_pairs("additionalMetadata", self.additional_metadata),
+            statuses=tuple(sorted(statuses)),
+            waiting="SCHEDULED" in self.statuses,
+        )

@@ -24,6 +24,7 @@ class RequestSpan:
     __slots__ = (
         "_attributes",
         "_clock",
+        "_context",
         "_exit",
         "_headers",
         "_placed",
@@ -46,6 +47,7 @@ class RequestSpan:
         self._start_ns = clock.now_ns()
         self._exit = ExitStack()
         self._span: AnySpan = NOOP
+        self._context: TraceContext | None = None
         self._attributes: list[tuple[Attr, AttrValue]] = []
         # What has no route is traced too; health checks are not.
         self._placed = route is not None and route.tracing is Tracing.OFF
@@ -56,6 +58,18 @@ class RequestSpan:
     def caller(self) -> TraceContext | None:
         """The caller's place in its trace, from the `traceparent` header."""
         return parse_traceparent(self.header(b"traceparent"))
+
+    @property
+    def below(self) -> TraceContext | None:
+        """What a call to another process on behalf of this request hangs under: the open span. Of a request
+        that is not recorded the flag says so, and then that process records nothing either."""
+        if self._span.recording:
+            return self._span.context
+        if self._context is None:
+            return self.caller
+        trace_id, span_id, _ = self._context
+        # Nothing is above the first span of a trace, but an all-zero id would not be read on the other side.
+        return TraceContext(trace_id, span_id if any(span_id) else trace_id[:8], False)
 
     def header(self, name: bytes) -> str | None:
         """A header's value; `name` in lower case."""
@@ -78,9 +92,9 @@ class RequestSpan:
         self._placed = True
         if not self._tracer.enabled:
             return
-        context = self._tracer.adopt(self.caller) if parent is None else parent
+        self._context = self._tracer.adopt(self.caller) if parent is None else parent
         name = T.http_span(self._scope["method"], self._route.path if self._route else "")
-        self._span = self._tracer.start(name, context, start_ns=self._start_ns)
+        self._span = self._tracer.start(name, self._context, start_ns=self._start_ns)
         self._exit.enter_context(self._tracer.use(self._span))
 
     def finish(self, durations: DurationRecorder, status: int, size: int, error: str | None) -> None:

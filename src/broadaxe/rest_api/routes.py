@@ -3,9 +3,12 @@
 from uuid import UUID
 
 from broadaxe.rest_api import queries as q
-from broadaxe.rest_api.handlers import fleet, runs, server, tasks, workflows
+from broadaxe.rest_api import statistics_queries as sq
+from broadaxe.rest_api.handlers import fleet, runs, schedules, server, statistics, tasks, workflows
 from broadaxe.rest_api.models import fleet as fm
 from broadaxe.rest_api.models import runs as rm
+from broadaxe.rest_api.models import schedules as sm
+from broadaxe.rest_api.models import statistics as stm
 from broadaxe.rest_api.models import workflows as wm
 from broadaxe.rest_api.models.envelope import APIErrors
 from broadaxe.rest_api.planned import planned_routes
@@ -78,6 +81,47 @@ WORKFLOW_ROUTES = (
           workflows.get_workflow, wm.Workflow),
     Route("GET", "/api/v1/workflows/{workflow}/versions", "workflow-version:get", "Get a version",
           "workflows", workflows.get_version, wm.WorkflowVersion, query=q.VersionQuery),
+    Route("PATCH", "/api/v1/workflows/{workflow}", "workflow:update", "Pause or resume a workflow",
+          "workflows", workflows.update_workflow, wm.Workflow, body=sm.WorkflowUpdateRequest),
+    Route("DELETE", "/api/v1/workflows/{workflow}", "workflow:delete", "Delete a workflow", "workflows",
+          workflows.delete_workflow),
+)  # fmt: skip
+
+_CRON = f"{_TENANT}/workflows/crons/{{cron-workflow}}"
+_SCHEDULED = f"{_TENANT}/workflows/scheduled"
+_PLANNED = f"{_SCHEDULED}/{{scheduled-workflow-run}}"
+
+SCHEDULE_ROUTES = (
+    Route("POST", f"{_TENANT}/workflows/{{workflow}}/crons", "cron-workflow-trigger:create", "Make a cron",
+          "crons", schedules.create_cron, sm.CronWorkflows, body=sm.CreateCronWorkflowTriggerRequest),
+    Route("GET", f"{_TENANT}/workflows/crons", "cron-workflow:list", "List crons", "crons",
+          schedules.list_crons, sm.CronWorkflowsList, query=q.CronListQuery),
+    Route("GET", _CRON, "workflow-cron:get", "Get a cron", "crons", schedules.get_cron, sm.CronWorkflows),
+    Route("PATCH", _CRON, "workflow-cron:update", "Switch a cron on or off", "crons",
+          schedules.update_cron, body=sm.UpdateCronWorkflowTriggerRequest),
+    Route("DELETE", _CRON, "workflow-cron:delete", "Delete a cron", "crons", schedules.delete_cron),
+    Route("POST", _CRON, "workflow-cron:trigger", "Start a cron's run now", "crons", schedules.run_cron,
+          rm.TriggerRunResult, tracing=_LATE),
+    Route("POST", f"{_TENANT}/workflows/{{workflow}}/scheduled", "scheduled-workflow-run:create",
+          "Plan a run", "scheduled runs", schedules.schedule_run, sm.ScheduledWorkflows,
+          body=sm.ScheduleWorkflowRunRequest),
+    Route("GET", _SCHEDULED, "workflow-scheduled:list", "List planned runs", "scheduled runs",
+          schedules.list_scheduled, sm.ScheduledWorkflowsList, query=q.ScheduledListQuery),
+    Route("POST", f"{_SCHEDULED}/bulk-delete", "workflow-scheduled:bulk:delete", "Delete planned runs",
+          "scheduled runs", schedules.delete_many, sm.ScheduledWorkflowsBulkDeleteResponse,
+          body=sm.ScheduledWorkflowsBulkDeleteRequest),
+    Route("POST", f"{_SCHEDULED}/bulk-update", "workflow-scheduled:bulk:update",
+          "Give planned runs other times", "scheduled runs", schedules.update_many,
+          sm.ScheduledWorkflowsBulkUpdateResponse, body=sm.ScheduledWorkflowsBulkUpdateRequest),
+    Route("GET", _PLANNED, "workflow-scheduled:get", "Get a planned run", "scheduled runs",
+          schedules.get_scheduled, sm.ScheduledWorkflows),
+    Route("PATCH", _PLANNED, "workflow-scheduled:update", "Give a planned run another time",
+          "scheduled runs", schedules.update_scheduled, sm.ScheduledWorkflows,
+          body=sm.UpdateScheduledWorkflowRunRequest),
+    Route("DELETE", _PLANNED, "workflow-scheduled:delete", "Delete a planned run", "scheduled runs",
+          schedules.delete_scheduled),
+    Route("POST", _PLANNED, "workflow-scheduled:trigger", "Start a planned run's like now",
+          "scheduled runs", schedules.run_scheduled, rm.TriggerRunResult, tracing=_LATE),
 )  # fmt: skip
 
 FLEET_ROUTES = (
@@ -94,11 +138,30 @@ FLEET_ROUTES = (
     Route("GET", _TENANT, "tenant:get", "Get the tenant", "tenant", fleet.get_tenant, fm.Tenant),
 )  # fmt: skip
 
+STATISTICS_ROUTES = (
+    Route("GET", f"{_STABLE}/logs", "v1-tenant-log-line:list", "List the tenant's log lines", "logs",
+          statistics.list_logs, rm.V1LogLineList, query=sq.TenantLogQuery),
+    Route("GET", f"{_STABLE}/log-point-metrics", "v1-tenant-log-line:point-metrics",
+          "Count log lines over time", "logs", statistics.count_logs, stm.V1LogsPointMetrics,
+          query=sq.LogPointQuery),
+    Route("GET", f"{_STABLE}/task-point-metrics", "v1-task:get:point-metrics",
+          "Count ended tasks over time", "tasks", statistics.count_ended_tasks, stm.V1TaskPointMetrics,
+          query=sq.TaskPointQuery),
+    Route("GET", f"{_TENANT}/queue-metrics", "tenant:get:queue-metrics", "What waits and what runs",
+          "tenant", statistics.get_backlog, stm.TenantQueueMetrics, query=sq.QueueMetricsQuery),
+    Route("GET", f"{_TENANT}/workflows/{{workflow}}/worker-count", "workflow:get:workers-count",
+          "Count slots for a workflow", "workflows", statistics.count_workers, stm.WorkflowWorkersCount),
+    Route("GET", f"{_TENANT}/workflows/runs/metrics", "workflow-run:get:metrics", "Count runs by status",
+          "runs", statistics.count_runs, stm.WorkflowRunsMetrics, query=sq.RunsMetricsQuery),
+)  # fmt: skip
+
 ROUTES: tuple[Route, ...] = (
     *SERVER_ROUTES,
     *RUN_ROUTES,
     *TASK_ROUTES,
     *WORKFLOW_ROUTES,
+    *SCHEDULE_ROUTES,
     *FLEET_ROUTES,
+    *STATISTICS_ROUTES,
     *planned_routes(),
 )

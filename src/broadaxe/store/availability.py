@@ -18,11 +18,17 @@ class Availability:
     def __init__(self, clock: Clock, metrics: MetricSink) -> None:
         self.state = DatabaseState()
         self._clock = clock
-        self._metrics = metrics
         self._here = asyncio.Event()
         self._away_at: float | None = None
+        self._away_before = 0.0
+        metrics.observe(T.METRIC_DATABASE_AWAY, lambda: [(self.away_seconds(), ())])
         self.reason = ""
         """What the last failed attempt to reach the database said."""
+
+    def away_seconds(self) -> float:
+        """Seconds without the database so far, all outages together and the present one too."""
+        now = 0.0 if self._away_at is None else self._clock.monotonic() - self._away_at
+        return self._away_before + now
 
     def lost(self, error: BaseException) -> None:
         """A connection attempt failed, or the server cannot work now."""
@@ -42,7 +48,7 @@ class Availability:
             return
         if self._away_at is not None:
             seconds = self._clock.monotonic() - self._away_at
-            self._metrics.add(T.METRIC_DATABASE_AWAY, seconds)
+            self._away_before += seconds
             log.info("The database is back after %.1f s", seconds)
         self.state.available = True
         self.state.away_since = None

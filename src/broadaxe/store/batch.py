@@ -1,6 +1,7 @@
 """The statements of one group commit: one a kind, whatever the number of operations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from broadaxe.store.instruments import Parent
@@ -9,14 +10,18 @@ from broadaxe.store.pending import Pending
 from broadaxe.store.rows import (
     attempt_row,
     columns_of,
+    fire_row,
     log_row,
     new_note_rows,
     note_rows,
+    scheduled_row,
+    skip_row,
     task_row,
     write_row,
 )
 from broadaxe.store.run_ledger import ChangeResult, NewRun, RunChange
 from broadaxe.store.run_rows import RUN_COLUMNS, WAIT_COLUMNS, met_row, run_row, run_write_row, wait_row
+from broadaxe.store.schedule_ledger import NOBODY, SkipRecord
 from broadaxe.store.session import Session
 from broadaxe.store.statements import statement
 
@@ -26,15 +31,22 @@ ClaimKey = tuple[UUID, UUID, str]
 class Batch:
     """Applies operations inside an open transaction. `rows` counts what was written."""
 
-    def __init__(self, session: Session, parent: Parent) -> None:
+    def __init__(self, session: Session, parent: Parent, now: Callable[[], datetime]) -> None:
         self._session = session
         self._parent = parent
+        self._now = now
         self.rows = 0
 
     async def apply(self, ops: Sequence[Pending]) -> list[object]:
         """The result of each operation, to be told once the transaction is committed."""
         tasks = [task for op in ops for task in op.tasks]
-        holders = await self._claim(tasks) if any(task.claim for task in tasks) else {}
+        skips = [skip for op in ops for skip in op.skips]
+        holders: dict[UUID, UUID] = {}
+        if skips or any(task.fire for task in tasks):
+            holders = await self._fire([task for task in tasks if task.fire is not None], skips)
+        claiming = [task for task in tasks if task.claim and task.facts.run_id not in holders]
+        if claiming:
+            holders |= await self._claim(claiming)
         new = [task for task in tasks if task.facts.run_id not in holders]
         await self._create(new)
         refused = await self._reopen([op.change for op in ops if op.change is not None and op.change.reopen])
@@ -43,19 +55,23 @@ class Batch:
         changes = [
             op.change
             for op in active
-            if op.change is not None and (op.write is None or (op.write.task_id in held))
+            if op.change is not None and (op.write is None or op.write.task_id in held)
         ]
         created = await self._change(changes, [one for one in new if isinstance(one, NewRun)])
         await self._log([line for op in ops for line in op.lines])
-        return [self._result(op, op in active, holders, held, created) for op in ops]
+        return [self._result(op, refused, holders, held, created) for op in ops]
 
     @staticmethod
     def _result(
-        op: Pending, active: bool, holders: dict[UUID, UUID], held: set[UUID], created: set[UUID]
+        op: Pending,
+        refused: set[UUID],
+        holders: dict[UUID, UUID],
+        held: set[UUID],
+        created: set[UUID],
     ) -> object:
         own = op.write is None or op.write.task_id in held
         if op.change is not None:
-            if not active or not own:
+            if op.change.run_id in refused or not own:
                 return None
             mine = frozenset(task.facts.id for task in op.change.tasks) & created
             created -= mine
@@ -136,6 +152,28 @@ class Batch:
     async def _insert(self, name: str, columns: list[list[object]]) -> None:
         await self._session.fetch(statement(name), *columns, parent=self._parent, batch=len(columns[0]))
         self.rows += len(columns[0])
+
+    async def _fire(self, tasks: Sequence[NewTask | NewRun], skips: Sequence[SkipRecord]) -> dict[UUID, UUID]:
+        """Takes due times and notes the skipped; what was not to be had, by run id, answered with nobody."""
+        taken: set[UUID] = set()
+        for cron, name, width in ((True, "fire_claim_batch", 6), (False, "scheduled_claim_batch", 5)):
+            rows = [fire_row(task) for task in tasks if task.fire is not None and task.fire.cron is cron]
+            rows += [skip_row(skip) for skip in skips if skip.cron is cron]
+            if not rows:
+                continue
+            # In the order of their keys, so that two processes never wait for each other in a circle.
+            rows.sort(key=lambda row: row[:3])
+            columns = columns_of(rows if cron else [scheduled_row(row) for row in rows], width)
+            found = await self._session.fetch(
+                statement(name),
+                *columns,
+                *(() if cron else (self._now(),)),
+                parent=self._parent,
+                batch=len(rows),
+            )
+            self.rows += len(found)
+            taken |= {record[0] for record in found}
+        return {task.facts.run_id: NOBODY for task in tasks if task.facts.run_id not in taken}
 
     async def _claim(self, tasks: Sequence[NewTask | NewRun]) -> dict[UUID, UUID]:
         """Takes the keys; those of `tasks` that lost theirs, by run id, with the run that holds it."""

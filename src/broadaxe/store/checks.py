@@ -1,10 +1,11 @@
 """What a start looks at: the server's version, clock and time zone, whether it takes writes."""
 
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 
 from broadaxe.store.connection import Database
 from broadaxe.store.migrate import OLDEST_SERVER
+from broadaxe.store.session import Record
 from broadaxe.store.statements import statement
 
 SKEW_LIMIT = 2.0
@@ -26,8 +27,12 @@ async def check_server(database: Database) -> ServerFacts:
     """Asks the server. Unavailable while it is away."""
     before, began = database.clock.now(), database.clock.monotonic()
     row = (await database.fetch(statement("session_facts")))[0]
-    half = (database.clock.monotonic() - began) / 2
-    skew = (row[1].astimezone(UTC) - before.astimezone(UTC)).total_seconds() - half
+    return judge(row, before, database.clock.monotonic() - began)
+
+
+def judge(row: Record, asked: datetime, trip: float) -> ServerFacts:
+    """What a row of `session_facts` means: asked for at that time, answered after `trip` seconds."""
+    skew = (row[1].astimezone(UTC) - asked.astimezone(UTC)).total_seconds() - trip / 2
     problems: list[str] = []
     if row[0] < OLDEST_SERVER:
         problems.append(f"PostgreSQL 15 or newer is needed; this server is {row[0] // 10000}.")

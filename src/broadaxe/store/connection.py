@@ -15,7 +15,7 @@ from broadaxe.store.failures import DRIVER_ERRORS, Failure, classify, describe, 
 from broadaxe.store.instruments import SYSTEM, Instruments, Labels, MetricSink, NoMetrics, Parent
 from broadaxe.store.ledger import StoreError
 from broadaxe.store.options import StoreOptions
-from broadaxe.store.session import Connection, PlainConnection, Record, Session
+from broadaxe.store.session import Borrowed, Connection, PlainConnection, Record, Session, opening
 from broadaxe.store.statements import Statement, statement
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.tracer import Tracer, current_span
@@ -31,6 +31,13 @@ WRITER_SETTINGS = {
     "enable_seqscan": "off",
 }
 READER_SETTINGS = {"plan_cache_mode": "force_custom_plan"}  # partitions are left out by the planner then
+
+_CACHED_STATEMENTS = 100
+
+_THROUGH_POOLER = ("pool", "writer")
+"""Roles that may share the server's sessions with others."""
+_POOLED = ("application_name", "timezone")
+"""Settings of a session that every pooler follows; the others are made for each transaction."""
 
 _CONFLICT_TRIES = 5
 
@@ -116,18 +123,23 @@ class Database:
 
     async def _raw_connect(self, role: str, extra: dict[str, str], parent: Parent) -> Connection:
         options = self.options
+        settings = self._settings(role, extra)
+        pooled = self._pooled(role)
         tracer = self.instruments.tracer
         span = tracer.start(T.SPAN_CONNECT, current_span() if parent is None else parent)
         span.set(T.ATTR_DB_SYSTEM_NAME, SYSTEM)
         span.set(T.ATTR_DB_NAMESPACE, self.instruments.namespace)
         try:
             connection = await asyncpg.connect(
-                options.dsn,
+                options.pooler_dsn if pooled else options.dsn,
                 ssl=options.sslmode,
                 timeout=options.connect_timeout,
                 command_timeout=options.statement_timeout + options.answer_grace,
                 max_cached_statement_lifetime=0,
-                server_settings=self._settings(role, extra),
+                # A pooler may lend another session for the next statement: nothing prepared is there then,
+                # and settings of the session would be the next borrower's.
+                statement_cache_size=0 if pooled else _CACHED_STATEMENTS,
+                server_settings={name: settings[name] for name in _POOLED} if pooled else settings,
                 connection_class=PlainConnection,
             )
         except DRIVER_ERRORS as error:
@@ -143,6 +155,16 @@ class Database:
         span.end()
         return connection
 
+    def _pooled(self, role: str) -> bool:
+        return bool(self.options.pooler_dsn) and role in _THROUGH_POOLER
+
+    def _session(self, connection: Borrowed, role: str, extra: dict[str, str]) -> Session:
+        if not self._pooled(role):
+            return Session(connection, self.instruments)
+        settings = self._settings(role, extra)
+        local = {name: value for name, value in settings.items() if name not in _POOLED}
+        return Session(connection, self.instruments, opening(local))
+
     async def _connect_for_pool(self, *_: Any, **__: Any) -> Connection:
         return await self._raw_connect("pool", READER_SETTINGS, None)
 
@@ -150,7 +172,8 @@ class Database:
         self, role: str, settings: dict[str, str] | None = None, parent: Parent = None
     ) -> Session:
         """Opens a connection of one's own; the driver's error after one failed attempt."""
-        return Session(await self._raw_connect(role, settings or {}, parent), self.instruments)
+        extra = settings or {}
+        return self._session(await self._raw_connect(role, extra, parent), role, extra)
 
     async def connect_patiently(self, role: str, settings: dict[str, str] | None = None) -> Session:
         """Opens a connection of one's own, however long that takes."""
@@ -214,7 +237,7 @@ class Database:
             span.end(error_type=error_type_of(error))
             raise
         span.end()
-        session = Session(connection, self.instruments)
+        session = self._session(connection, "pool", READER_SETTINGS)
         try:
             yield session
         except DRIVER_ERRORS as error:

@@ -25,6 +25,7 @@ from broadaxe.domain.workflow import LabelValue as LabelValue
 from broadaxe.domain.workflow import WorkflowDefinition
 from broadaxe.domain.workflow import WorkflowVersion as WorkflowVersion
 from broadaxe.store.run_ledger import NewRun, RunLedger
+from broadaxe.store.schedule_ledger import FireClaim, ScheduleLedger, SkipRecord
 from broadaxe.telemetry.context import TraceContext
 
 
@@ -54,6 +55,8 @@ class NewTask:
     claim: ChildClaim | None = None
     trace: TraceContext | None = None
     """Parent of this member's commit-wait span; None when unsampled."""
+    fire: FireClaim | None = None
+    """The due time it is started for."""
     notes: tuple[Note, ...] = ()
     """Only for steps of a run that come with a change of it."""
 
@@ -105,6 +108,8 @@ class EndedAttempt:
 
     facts: TaskFacts
     record: AttemptRecord
+    first_run: bool
+    """Whether nobody had run the task again before this attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,8 @@ class MessageKind(IntEnum):
     REPLAY = 3
     WORKFLOW_CHANGED = 4
     TOKEN_REVOKED = 5
+    SCHEDULES_CHANGED = 20
+    """Crons of a workflow, planned runs, or how a workflow is paused: the owner reads them again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +174,17 @@ class Ledger(RunLedger, Protocol):
 
     state: DatabaseState
 
+    @property
+    def schedules(self) -> ScheduleLedger:
+        """Crons, planned runs, pauses."""
+
     # -- tasks: these join the group commit ----------------------------------------------------------
     def create_tasks(
         self, tasks: "Sequence[NewTask | NewRun]", *, patience: float | None
     ) -> "Future[list[UUID]]":
         """Create tasks, and runs of several. Resolves to one run id each: its own, or the one that already
-        holds its claim (then nothing was created for it). `patience`: seconds to wait for an absent database;
-        None = hold.
+        holds its claim (then nothing was created for it), or `NOBODY` if its due time is not to be had.
+        `patience`: seconds to wait for an absent database; None = hold.
         """
 
     def write_task(self, write: TaskWrite, *, lazy: float | None = None) -> "Future[bool]":
@@ -182,6 +193,9 @@ class Ledger(RunLedger, Protocol):
 
     def add_log_lines(self, lines: Sequence[LogLine]) -> "Future[None]":
         """Store log lines."""
+
+    def record_skips(self, skips: Sequence[SkipRecord]) -> "Future[None]":
+        """Note due times that get no run."""
 
     def post(self, messages: Sequence[Message]) -> "Future[None]":
         """Leave messages for the owners and wake them (NOTIFY from a transaction of its own)."""
@@ -200,9 +214,10 @@ class Ledger(RunLedger, Protocol):
 
     # -- workflows ------------------------------------------------------------------------------------
     def put_workflow(
-        self, tenant_id: TenantId, definition: WorkflowDefinition
+        self, tenant_id: TenantId, definition: WorkflowDefinition, trace: TraceContext | None = None
     ) -> "Awaitable[WorkflowVersion]":
-        """Store a version, or return the newest if its checksum is the same. Safe under concurrency:
+        """Store a version with its crons (`trace`: where it was asked for), or return the newest if its
+        checksum is the same. Safe under concurrency:
         two processes that register the same workflow at once both succeed and get one workflow id."""
 
     def latest_version(self, tenant_id: TenantId, name: str) -> "Awaitable[WorkflowVersion | None]": ...

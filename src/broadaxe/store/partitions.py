@@ -1,5 +1,6 @@
 """Day partitions: made ahead, dropped when old."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -30,6 +31,15 @@ class DropReport:
     emptied_days: tuple[date, ...]
     """Days that still hold unfinished tasks; the others of those days were deleted."""
     rows_deleted: int
+
+
+def horizon(days: Iterable[date], today: date) -> datetime:
+    """Up to when there is room: the end of the last of the days that follow from today without a gap."""
+    made = set(days)
+    day = today
+    while day in made:
+        day += timedelta(days=1)
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 class Partitions:
@@ -75,15 +85,8 @@ class Partitions:
         ahead = self._db.options.days_ahead if days_ahead is None else days_ahead
         last = today + timedelta(days=ahead)
         rows = await self._db.fetch(statement("partition_make"), today - timedelta(days=1), last)
-        self._until = await self._horizon(today)
+        self._until = horizon(await self.days(), today)
         return PartitionHorizon(tuple(row[0] for row in rows), self._until)
-
-    async def _horizon(self, today: date) -> datetime:
-        days = set(await self.days())
-        day = today
-        while day in days:
-            day += timedelta(days=1)
-        return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
     async def days(self) -> list[date]:
         """Days that have partitions, oldest first."""

@@ -10,6 +10,7 @@ from uuid import UUID
 from broadaxe.domain.errors import BroadaxeError, ResourceExhausted, Unavailable
 from broadaxe.store.ledger import LogLine, NewTask, TaskWrite
 from broadaxe.store.run_ledger import NewRun, RunChange
+from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.telemetry.context import TraceContext
 
 ROW_OVERHEAD = 400
@@ -32,6 +33,7 @@ class Pending:
     change: RunChange | None = None
     """What follows from `write` if that is there, else a change by itself."""
     lines: Sequence[LogLine] = ()
+    skips: Sequence[SkipRecord] = ()
     count: int = 1
     parents: Sequence[tuple[TraceContext, UUID]] = ()
     """Context and task id of each member whose trace is recorded."""

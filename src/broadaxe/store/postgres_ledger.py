@@ -29,10 +29,13 @@ from broadaxe.store.options import StoreOptions
 from broadaxe.store.partitions import Partitions
 from broadaxe.store.run_ledger import ChangeResult, NewRun, RunChange, StoredRun, WholeRun
 from broadaxe.store.run_reads import RunReads
+from broadaxe.store.schedule_ledger import SkipRecord
+from broadaxe.store.schedules import ScheduleStore
 from broadaxe.store.task_reads import TaskReads
 from broadaxe.store.workers import WorkerStore
 from broadaxe.store.workflows import WorkflowStore
 from broadaxe.store.writer import Fence, GroupCommitWriter
+from broadaxe.telemetry.context import TraceContext
 from broadaxe.telemetry.tracer import Tracer
 
 
@@ -47,6 +50,7 @@ class PostgresLedger:
         self.database = database
         self.state: DatabaseState = database.availability.state
         self.partitions = Partitions(database)
+        self.schedules = ScheduleStore(database)
         self._lease = LeaseKeeper(database)
         self._writer = GroupCommitWriter(database, self._fence, self._lease.lose, self._repair)
         self._lease.on_fenced(self._writer.lose_fence)
@@ -121,6 +125,9 @@ class PostgresLedger:
     def add_log_lines(self, lines: Sequence[LogLine]) -> "asyncio.Future[None]":
         return self._writer.log(lines)
 
+    def record_skips(self, skips: Sequence[SkipRecord]) -> "asyncio.Future[None]":
+        return self._writer.skip(skips)
+
     def post(self, messages: Sequence[Message]) -> "asyncio.Future[None]":
         return asyncio.ensure_future(self._messages.post(messages))
 
@@ -170,8 +177,10 @@ class PostgresLedger:
 
     # -- workflows -------------------------------------------------------------------------------------
 
-    async def put_workflow(self, tenant_id: TenantId, definition: WorkflowDefinition) -> WorkflowVersion:
-        return await self._workflows.put_workflow(tenant_id, definition)
+    async def put_workflow(
+        self, tenant_id: TenantId, definition: WorkflowDefinition, trace: TraceContext | None = None
+    ) -> WorkflowVersion:
+        return await self._workflows.put_workflow(tenant_id, definition, trace)
 
     async def latest_version(self, tenant_id: TenantId, name: str) -> WorkflowVersion | None:
         return await self._workflows.latest_version(tenant_id, name)

@@ -33,8 +33,10 @@ from broadaxe.store.reads import (
     WorkflowRow,
 )
 from broadaxe.store.rows import id_floor, id_range, id_time, version_of, worker_of
+from broadaxe.store.schedule_reads import PostgresScheduleReads
 from broadaxe.store.session import Record, Session
 from broadaxe.store.statements import statement
+from broadaxe.store.statistics_reads import PostgresStatisticsReads
 
 CHILDREN_LIMIT = 10_000
 WORKERS_LIMIT = 10_000
@@ -47,10 +49,11 @@ _SLACK = timedelta(hours=1)
 """How far the clocks that made a parent's and a child's id may lie apart."""
 
 
-class PostgresReads:
+class PostgresReads(PostgresScheduleReads, PostgresStatisticsReads):
     """See `broadaxe.store.reads.Reads` for what each query answers."""
 
     def __init__(self, database: Database) -> None:
+        super().__init__(database)
         self._db = database
 
     # -- tasks -----------------------------------------------------------------------------------------
@@ -289,4 +292,5 @@ def _workflow(tenant_id: TenantId, record: Record) -> WorkflowRow:
         created_at=record["found_at"],
         newest=version_of(tenant_id, record),
         versions=record["ordinal"],
+        paused=record["paused"],
     )

@@ -15,6 +15,8 @@ from broadaxe.domain.run import RunEnd, RunFacts
 from broadaxe.domain.task import AttemptRecord, Note, TaskFacts, TaskState, TaskStatus
 from broadaxe.domain.workflow import WorkflowVersion
 from broadaxe.store.ledger import LogLine, WorkerRow
+from broadaxe.store.schedule_reads import ScheduleReads
+from broadaxe.store.statistics_reads import StatisticsReads
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class WorkflowRow:
     created_at: datetime
     newest: WorkflowVersion
     versions: int
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,7 @@ class TenantRow:
     updated_at: datetime
 
 
-class Reads(Protocol):
+class Reads(ScheduleReads, StatisticsReads, Protocol):
     """The queries. `Unavailable` when the database is away; None or absence for what is not the tenant's."""
 
     def list_tasks(

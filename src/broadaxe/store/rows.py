@@ -20,6 +20,8 @@ from broadaxe.store.ledger import (
     WorkerRow,
     WorkflowVersion,
 )
+from broadaxe.store.run_ledger import NewRun
+from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.store.session import Record
 from broadaxe.telemetry.context import TraceContext
 
@@ -45,6 +47,26 @@ def task_row(task: NewTask) -> tuple[object, ...]:
         s.internal_retries, s.worker_id, s.assigned_at, s.started_at, s.finished_at, s.retry_at,
         s.timeout_at, s.slot_released, s.output, s.error,
     )  # fmt: skip
+
+
+FireRow = tuple[UUID, UUID, datetime, datetime, UUID | None, int | None]
+
+
+def fire_row(task: NewTask | NewRun) -> FireRow:
+    """The claim of a new task's due time."""
+    fire = task.fire
+    assert fire is not None
+    return (task.facts.tenant_id, fire.source_id, fire.due_at, fire.due_at, task.facts.run_id, None)
+
+
+def skip_row(skip: SkipRecord) -> FireRow:
+    """The note of due times that get no run."""
+    return (skip.tenant_id, skip.source_id, skip.first, skip.last, None, int(skip.reason))
+
+
+def scheduled_row(row: FireRow) -> tuple[object, ...]:
+    """The same about a planned run, which has one due time."""
+    return (*row[:3], *row[4:])
 
 
 def write_row(write: TaskWrite) -> tuple[object, ...]:
@@ -100,7 +122,7 @@ def task_of(record: Record) -> StoredTask:
 def ended_attempt_of(record: Record) -> EndedAttempt:
     """A row of `task_columns` and of an attempt behind them."""
     values = tuple(record)
-    number, outcome, queued_at, assigned_at, started_at, ended_at, worker_id, error = values[-8:]
+    number, outcome, queued_at, assigned_at, started_at, ended_at, worker_id, error, first_run = values[-9:]
     ended = AttemptRecord(
         attempt=number,
         outcome=AttemptOutcome(outcome),
@@ -112,7 +134,7 @@ def ended_attempt_of(record: Record) -> EndedAttempt:
         output=None,
         error=error,
     )
-    return EndedAttempt(TaskFacts(*values[:_FACT_COLUMNS]), ended)
+    return EndedAttempt(TaskFacts(*values[:_FACT_COLUMNS]), ended, first_run)
 
 
 def definition_bytes(definition: WorkflowDefinition) -> bytes:

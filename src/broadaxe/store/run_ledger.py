@@ -10,6 +10,7 @@ from uuid import UUID
 from broadaxe.domain.ids import RunId, TenantId
 from broadaxe.domain.run import MetWait, RunEnd, RunFacts, Wait
 from broadaxe.domain.task import TaskFilter
+from broadaxe.store.schedule_ledger import FireClaim
 from broadaxe.telemetry.context import TraceContext
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class NewRun:
     claim: "ChildClaim | None" = None
     trace: TraceContext | None = None
     """Parent of this member's commit-wait span; None when unsampled."""
+    fire: FireClaim | None = None
+    """The due time it is started for."""
 
 
 @dataclass(frozen=True, slots=True)

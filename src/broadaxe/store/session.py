@@ -1,6 +1,6 @@
 """One connection that runs named statements under telemetry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     # The driver's classes are generic in its stubs only.
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    Borrowed: TypeAlias = Connection | PoolConnectionProxy[asyncpg.Record]
     Base = Connection
 else:
-    Connection = Base = asyncpg.Connection
+    Connection = Borrowed = Base = asyncpg.Connection
 
 Record: TypeAlias = asyncpg.Record
 
@@ -35,6 +36,12 @@ def _command(name: str) -> Statement:
     return Statement(name, name, "", f"{name} of a transaction.", name, T.db_span(name))
 
 
+def opening(settings: Mapping[str, str]) -> Statement:
+    """A BEGIN that makes settings for its transaction, in one round trip: for a session that is shared."""
+    text = "; ".join(["BEGIN", *(f"SET LOCAL {name} = '{value}'" for name, value in settings.items())])
+    return Statement("BEGIN", "BEGIN", "", "BEGIN of a transaction.", text, T.db_span("BEGIN"))
+
+
 _BEGIN, _COMMIT, _ROLLBACK = _command("BEGIN"), _command("COMMIT"), _command("ROLLBACK")
 
 
@@ -43,13 +50,17 @@ class Session:
 
     def __init__(
         self,
-        connection: "Connection | PoolConnectionProxy[asyncpg.Record]",
+        connection: Borrowed,
         instruments: Instruments,
+        shared: Statement | None = None,
     ) -> None:
+        """`shared`: how a transaction begins when a pooler lends the server's session by the transaction."""
         self._connection = connection
         self._instruments = instruments
-        self.pid = connection.get_server_pid()
-        """The server's process, to ask about it or end it from another connection."""
+        self._begin = shared or _BEGIN
+        self.pid = 0 if shared else connection.get_server_pid()
+        """The server's process, to ask about it or end it from another connection. 0, which is nobody's,
+        behind a pooler: what that calls the process is its own invention."""
 
     @property
     def closed(self) -> bool:
@@ -90,7 +101,7 @@ class Session:
 
     async def begin(self) -> None:
         """Opens a transaction. It has no span of its own: its time is inside the span of whoever opens it."""
-        await self._simple(_BEGIN, NOOP)
+        await self._simple(self._begin, NOOP)
 
     async def commit(self, parent: Parent = None) -> None:
         """Commits; when it raises because the connection broke, the outcome is unknown."""

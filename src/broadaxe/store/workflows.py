@@ -1,12 +1,16 @@
 """Workflows and their immutable versions."""
 
+from datetime import datetime
+from uuid import UUID
+
 from broadaxe.domain.ids import TenantId, VersionId, WorkflowId
 from broadaxe.domain.registration import checksum
 from broadaxe.domain.workflow import WorkflowDefinition, WorkflowVersion
 from broadaxe.store.connection import Database
-from broadaxe.store.rows import definition_bytes, version_of
+from broadaxe.store.rows import definition_bytes, trace_bytes, version_of
 from broadaxe.store.session import Session
 from broadaxe.store.statements import statement
+from broadaxe.telemetry.context import TraceContext
 
 
 class WorkflowStore:
@@ -15,8 +19,10 @@ class WorkflowStore:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def put_workflow(self, tenant_id: TenantId, definition: WorkflowDefinition) -> WorkflowVersion:
-        """Stores a version, or returns the newest if its checksum is the same."""
+    async def put_workflow(
+        self, tenant_id: TenantId, definition: WorkflowDefinition, trace: TraceContext | None = None
+    ) -> WorkflowVersion:
+        """Stores a version with its crons, or returns the newest if its checksum is the same."""
         text = definition_bytes(definition)
         fingerprint = bytes.fromhex(checksum(definition))
         now = self._db.clock.now()
@@ -29,6 +35,9 @@ class WorkflowStore:
             )
             newest = await session.fetch(statement("workflow_version_newest"), tenant_id, found)
             if newest and newest[0]["checksum"] == fingerprint:
+                if definition.cron_triggers:
+                    # The workflow may have been deleted meanwhile, and its crons with it.
+                    await self._declare(session, tenant_id, found, definition, trace, now)
                 return version_of(tenant_id, newest[0])
             ordinal = newest[0]["ordinal"] + 1 if newest else 1
             await session.fetch(
@@ -41,9 +50,27 @@ class WorkflowStore:
                 text,
                 now,
             )
+            await self._declare(session, tenant_id, found, definition, trace, now)
             return WorkflowVersion(tenant_id, WorkflowId(found), version_id, definition, now)
 
         return await self._db.transaction(work)
+
+    async def _declare(
+        self,
+        session: Session,
+        tenant_id: TenantId,
+        workflow_id: UUID,
+        definition: WorkflowDefinition,
+        trace: TraceContext | None,
+        now: datetime,
+    ) -> None:
+        """The declared crons become those of this version."""
+        expressions = sorted(set(definition.cron_triggers))
+        await session.fetch(
+            statement("cron_declared_replace"), tenant_id, workflow_id,
+            [self._db.ids.uuid7() for _ in expressions], expressions, None,
+            (definition.cron_input or "{}").encode(), b"{}", trace_bytes(trace), now,
+        )  # fmt: skip
 
     async def latest_version(self, tenant_id: TenantId, name: str) -> WorkflowVersion | None:
         """The newest version of the workflow of this name."""

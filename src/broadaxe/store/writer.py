@@ -28,6 +28,7 @@ from broadaxe.store.pending import (
     size_of_write,
 )
 from broadaxe.store.run_ledger import ChangeResult, NewRun, RunChange
+from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.store.session import Session
 from broadaxe.store.statements import statement
 from broadaxe.telemetry import names as T
@@ -124,6 +125,12 @@ class GroupCommitWriter:
         """Queues log lines."""
         op = self._pending(sum(ROW_OVERHEAD + len(x.message) + len(x.metadata) for x in lines), None)
         op.lines, op.count = lines, len(lines)
+        return self._submit(op, None)
+
+    def skip(self, skips: Sequence[SkipRecord]) -> "asyncio.Future[None]":
+        """Queues notes of due times that get no run."""
+        op = self._pending(ROW_OVERHEAD * len(skips), None)
+        op.skips, op.count = skips, len(skips)
         return self._submit(op, None)
 
     def _pending(self, size: int, patience: float | None) -> Pending:
@@ -296,7 +303,7 @@ class GroupCommitWriter:
             if transaction is None:
                 await session.rollback(trace.parent)
                 raise _LeaseLost
-            batch = Batch(session, trace.parent)
+            batch = Batch(session, trace.parent, self._db.clock.now)
             results = await batch.apply(ops)
             trace.rows = batch.rows
             committing = True

@@ -60,7 +60,12 @@ _EXPLAINED = (
 
 
 class ExportError(Exception):
-    """A request was not taken; the text says why in one line."""
+    """A request was not taken; the text says why in one line. `code`: the status, when it was one."""
+
+    def __init__(self, reason: str, code: grpc.StatusCode | None = None, details: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.details = details
 
 
 class Attempt:
@@ -70,7 +75,7 @@ class Attempt:
         """Called for each failed call."""
 
 
-def _system_roots() -> bytes | None:
+def system_roots() -> bytes | None:
     """The machine's trusted authorities; None leaves the choice to grpcio, which brings a list of its own."""
     default = ssl.get_default_verify_paths().cafile
     for path in ([default] if default else []) + list(_SYSTEM_ROOTS):
@@ -119,7 +124,7 @@ class CollectorClient:
         if self._options.insecure:
             return grpc.aio.insecure_channel(self._options.target, _CHANNEL_OPTIONS, compression)
         credentials = grpc.ssl_channel_credentials(
-            tuning.certificate or _system_roots(), tuning.client_key, tuning.client_certificate
+            tuning.certificate or system_roots(), tuning.client_key, tuning.client_certificate
         )
         return grpc.aio.secure_channel(self._options.target, credentials, _CHANNEL_OPTIONS, compression)
 
@@ -149,8 +154,8 @@ class CollectorClient:
                 return await self._call(method, request, max(0.001, min(tuning.call_timeout, left)))
             except grpc.aio.AioRpcError as error:
                 asked = _retry_delay(error)
-                code = error.code()
-                reason = explain(code.name, error.details())
+                code, details = error.code(), error.details()
+                reason = explain(code.name, details)
                 retryable = code in _RETRYABLE or (
                     code is grpc.StatusCode.RESOURCE_EXHAUSTED and asked is not None
                 )
@@ -159,7 +164,7 @@ class CollectorClient:
             attempt.failed(reason)
             wait = self._ids.uniform(0.5, 1.0) * pause if asked is None else asked
             if last or not retryable or self._clock.monotonic() + wait >= deadline:
-                raise ExportError(reason)
+                raise ExportError(reason, code, _one_line(details))
             pause = min(pause * 2, _LONGEST_PAUSE)
             await self._pause(wait)
 

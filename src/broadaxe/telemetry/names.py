@@ -41,6 +41,10 @@ ATTR_PARENT_RUN_ID: Final = Attr("hatchet.run/parent.run.id", str, False)
 ATTR_EVENT_ID: Final = Attr("hatchet.run/event.id", str, False)
 ATTR_EVENT_KEY: Final = Attr("hatchet.run/event.key", str, True)
 ATTR_EVENT_TYPE: Final = Attr("hatchet.run/event.type", str, True)
+ATTR_SCHEDULE_ID: Final = Attr("hatchet.run/schedule.id", str, False)
+ATTR_SCHEDULE_DUE: Final = Attr("hatchet.run/schedule.due", str, False)
+ATTR_SCHEDULE_LATENESS_MS: Final = Attr("hatchet.run/schedule.lateness_ms", int, False)
+ATTR_CRON_EXPRESSION: Final = Attr("hatchet.run/cron.expression", str, True)
 ATTR_BATCH_SIZE: Final = Attr("hatchet.run/batch.size", int, False)
 ATTR_BATCH_MEMBERS: Final = Attr("hatchet.run/batch.members", int, False)
 ATTR_BATCH_FAILED: Final = Attr("hatchet.run/batch.failed", int, False)
@@ -234,6 +238,8 @@ _OF_SPAN_LEASE_ACQUIRE = frozenset((
     ATTR_FLUSH_KIND, ATTR_ROWS_CHANGED, ATTR_ROWS_READ, ATTR_EPOCH, ATTR_PARTITION,
 ))
 SPAN_LEASE_ACQUIRE: Final = SpanName("hatchet.run/lease-acquire", SpanKind.INTERNAL, _OF_SPAN_LEASE_ACQUIRE)
+_OF_SPAN_DOCTOR = frozenset((ATTR_TENANT_ID, ATTR_ERROR_TYPE, ATTR_REPLAYED, ATTR_ROLE,))
+SPAN_DOCTOR: Final = SpanName("hatchet.run/doctor", SpanKind.INTERNAL, _OF_SPAN_DOCTOR)
 _OF_SPAN_CONNECT = frozenset((
     ATTR_TENANT_ID, ATTR_ERROR_TYPE, ATTR_REPLAYED, ATTR_DB_SYSTEM_NAME, ATTR_DB_NAMESPACE,
     ATTR_DB_OPERATION_NAME, ATTR_DB_COLLECTION_NAME, ATTR_DB_QUERY_SUMMARY, ATTR_DB_QUERY_TEXT,
@@ -258,7 +264,7 @@ SPAN_INGEST: Final = SpanName("hatchet.run/ingest", SpanKind.INTERNAL, _OF_SPAN_
 _OF_SPAN_SCHEDULE_FIRE = frozenset((
     ATTR_TENANT_ID, ATTR_ERROR_TYPE, ATTR_REPLAYED, ATTR_RUN_ID, ATTR_WORKFLOW_NAME, ATTR_WORKFLOW_ID,
     ATTR_WORKFLOW_VERSION_ID, ATTR_TRIGGER_KIND, ATTR_PARENT_RUN_ID, ATTR_PRIORITY, ATTR_OUTCOME,
-    ATTR_BATCH_SIZE,
+    ATTR_SCHEDULE_ID, ATTR_SCHEDULE_DUE, ATTR_SCHEDULE_LATENESS_MS, ATTR_CRON_EXPRESSION,
 ))
 SPAN_SCHEDULE_FIRE: Final = SpanName("hatchet.run/schedule-fire", SpanKind.INTERNAL, _OF_SPAN_SCHEDULE_FIRE)
 _OF_SPAN_RESULT = frozenset((
@@ -329,6 +335,8 @@ LABEL_DB_SYSTEM_NAME: Final = Label("db.system.name", 1)
 LABEL_DB_OPERATION_NAME: Final = Label("db.operation.name", 16)
 LABEL_DB_COLLECTION_NAME: Final = Label("db.collection.name", 64)
 LABEL_ERROR_TYPE: Final = Label("error.type", 64)
+LABEL_HEALTH_STATUS: Final = Label("health_status", 4)
+LABEL_TABLE_NAME: Final = Label("table_name", 64)
 
 METRIC_TASKS_CREATED: Final = Metric(
     "hatchet.tasks.created", MetricKind.COUNTER, "{task}", "Tasks created.",
@@ -357,10 +365,6 @@ METRIC_TASKS_SCHEDULING_TIMED_OUT: Final = Metric(
     "Tasks whose schedule time-out passed before a slot was free.", prometheus="hatchet_scheduling_timed_out",
     series=256,
 )
-METRIC_TASKS_RATE_LIMITED: Final = Metric(
-    "hatchet.tasks.rate_limited", MetricKind.COUNTER, "{task}", "Times a task was held by a rate limit.",
-    prometheus="hatchet_rate_limited", series=256,
-)
 METRIC_TASKS_DEQUEUED: Final = Metric(
     "hatchet.tasks.queued_to_assigned", MetricKind.COUNTER, "{task}",
     "Tasks that went from the queue to a worker.", prometheus="hatchet_queued_to_assigned", series=256,
@@ -368,6 +372,25 @@ METRIC_TASKS_DEQUEUED: Final = Metric(
 METRIC_QUEUE_WAIT: Final = Metric(
     "hatchet.queue.wait", MetricKind.HISTOGRAM, "s", "Time from ready to assigned.",
     bounds=(0.01, 0.02, 0.05, 0.1, 0.5, 1, 2, 5, 15), prometheus="hatchet_queued_to_assigned_time_seconds",
+    series=256,
+)
+METRIC_SCHEDULES_PLANNED: Final = Metric(
+    "hatchet.schedules.planned", MetricKind.OBSERVED_GAUGE, "{schedule}",
+    "Crons that are on, and planned runs due within the hour.", labels=(LABEL_KIND,),
+    prometheus="hatchet_schedules_planned", series=256,
+)
+METRIC_SCHEDULES_FIRED: Final = Metric(
+    "hatchet.schedules.fired", MetricKind.COUNTER, "{time}", "Due times that started a run.",
+    labels=(LABEL_KIND,), prometheus="hatchet_schedules_fired_total", series=256,
+)
+METRIC_SCHEDULES_SKIPPED: Final = Metric(
+    "hatchet.schedules.skipped", MetricKind.COUNTER, "{time}",
+    "Due times, or stretches of them, noted as skipped: missed, paused, refused.", labels=(LABEL_REASON,),
+    prometheus="hatchet_schedules_skipped_total", series=256,
+)
+METRIC_SCHEDULES_LATENESS: Final = Metric(
+    "hatchet.schedules.lateness", MetricKind.HISTOGRAM, "s", "Time from a due time to the commit of its run.",
+    bounds=(0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600), prometheus="hatchet_schedules_lateness_seconds",
     series=256,
 )
 METRIC_QUEUE_INVOCATIONS: Final = Metric(
@@ -483,25 +506,71 @@ METRIC_STREAMS: Final = Metric(
     "hatchet.streams", MetricKind.OBSERVED_GAUGE, "{stream}", "Open server streams.", labels=(LABEL_KIND,),
     prometheus="hatchet_streams", series=256,
 )
+METRIC_GRPC_CONNECTIONS: Final = Metric(
+    "hatchet.grpc.connections", MetricKind.OBSERVED_GAUGE, "{connection}",
+    "Open connections of the gRPC port. Of the lean transport; the next two as well.",
+    prometheus="hatchet_grpc_connections", series=256,
+)
+METRIC_GRPC_BUFFERED: Final = Metric(
+    "hatchet.grpc.buffered", MetricKind.OBSERVED_GAUGE, "By",
+    "Requests not yet read and replies not yet taken.", prometheus="hatchet_grpc_buffered_bytes", series=256,
+)
+METRIC_GRPC_CONNECTIONS_ENDED: Final = Metric(
+    "hatchet.grpc.connections.ended", MetricKind.OBSERVED_COUNTER, "{connection}",
+    "Connections that the server ended: limit, flood, protocol or silent.", labels=(LABEL_REASON,),
+    prometheus="hatchet_grpc_connections_ended_total", series=256,
+)
 METRIC_PARTITION_HORIZON: Final = Metric(
     "hatchet.partition.horizon", MetricKind.OBSERVED_GAUGE, "s",
     "How far ahead of now the last day partition reaches; alarm when it falls under a day.",
     prometheus="hatchet_partition_horizon_seconds", series=256,
 )
 METRIC_DATABASE_AWAY: Final = Metric(
-    "hatchet.database.away", MetricKind.COUNTER, "s", "Time without a database connection.",
+    "hatchet.database.away", MetricKind.OBSERVED_COUNTER, "s",
+    "Time without a database connection; grows while it lasts.",
     prometheus="hatchet_database_away_seconds_total", series=256,
 )
 METRIC_DATABASE_POOL: Final = Metric(
     "hatchet.database.pool", MetricKind.OBSERVED_GAUGE, "{connection}", "Pool connections in use and idle.",
     labels=(LABEL_STATE,), prometheus="hatchet_database_pool_connections", series=256,
 )
+METRIC_DB_BLOAT_COUNT: Final = Metric(
+    "hatchet.db.bloat.count", MetricKind.OBSERVED_GAUGE, "{table}",
+    "Tables by whether dead rows fill them: bloated from 10,000 dead rows and 20 % on.",
+    labels=(LABEL_HEALTH_STATUS,), prometheus="hatchet_db_bloat_count", series=256,
+)
+METRIC_DB_DEAD_TUPLE_PERCENT: Final = Metric(
+    "hatchet.db.bloat.dead_tuple_percent", MetricKind.OBSERVED_GAUGE, "%",
+    "Dead rows of a hundred, partitions added up.", labels=(LABEL_TABLE_NAME,),
+    prometheus="hatchet_db_dead_tuple_percent", series=256,
+)
+METRIC_DB_LONG_RUNNING_QUERIES: Final = Metric(
+    "hatchet.db.long_running_queries.count", MetricKind.OBSERVED_GAUGE, "{statement}",
+    "Statements of this database that have run for more than five minutes, whoever's they are.",
+    prometheus="hatchet_db_long_running_queries", series=256,
+)
+METRIC_DB_QUERY_CACHE_HIT_RATIO: Final = Metric(
+    "hatchet.db.query_cache.hit_ratio", MetricKind.OBSERVED_GAUGE, "%",
+    "Pages of a hundred that were in PostgreSQL's memory when they were read.", labels=(LABEL_TABLE_NAME,),
+    prometheus="hatchet_db_query_cache_hit_ratio", series=256,
+)
+METRIC_DB_LONG_RUNNING_VACUUM: Final = Metric(
+    "hatchet.db.long_running_vacuum.count", MetricKind.OBSERVED_GAUGE, "{vacuum}",
+    "Vacuums that run now: long from an hour on, else healthy.", labels=(LABEL_HEALTH_STATUS,),
+    prometheus="hatchet_db_long_running_vacuum", series=256,
+)
+METRIC_DB_LAST_AUTOVACUUM: Final = Metric(
+    "hatchet.db.last_autovacuum.seconds_since", MetricKind.OBSERVED_GAUGE, "s",
+    "Time since the server last vacuumed the table, or a partition of it, by itself; absent if it never did.",
+    labels=(LABEL_TABLE_NAME,), prometheus="hatchet_db_last_autovacuum_seconds", series=256,
+)
 METRIC_BUS_MESSAGES: Final = Metric(
     "hatchet.bus.messages", MetricKind.COUNTER, "{message}", "Messages between replicas that were processed.",
     labels=(LABEL_KIND,), prometheus="hatchet_bus_messages_total", series=256,
 )
 METRIC_SWEEP_FOUND: Final = Metric(
-    "hatchet.sweep.found", MetricKind.COUNTER, "{row}", "Rows the sweep found that a wake-up had missed.",
+    "hatchet.sweep.found", MetricKind.COUNTER, "{row}",
+    "Messages the sweep found by itself: the wake-up for them was lost or late.",
     prometheus="hatchet_sweep_found_total", series=256,
 )
 METRIC_LEASE_EPOCH: Final = Metric(
@@ -546,6 +615,11 @@ METRIC_SPANS_PENDING: Final = Metric(
 METRIC_SPAN_QUEUE_BYTES: Final = Metric(
     "hatchet.telemetry.queue.bytes", MetricKind.OBSERVED_GAUGE, "By", "Bytes in the export queue.",
     prometheus="hatchet_telemetry_queue_bytes", series=256,
+)
+METRIC_DOCTOR: Final = Metric(
+    "hatchet.telemetry.doctor", MetricKind.OBSERVED_GAUGE, "1",
+    "1: sent once by `broadaxe doctor` to try the way to the collector; never by a server.",
+    prometheus="hatchet_telemetry_doctor", series=256,
 )
 METRIC_METRIC_SERIES: Final = Metric(
     "hatchet.telemetry.series", MetricKind.OBSERVED_GAUGE, "{series}", "Live label sets of all instruments.",

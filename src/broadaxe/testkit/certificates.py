@@ -27,12 +27,16 @@ class Authority:
     client_key: bytes
 
     @staticmethod
-    def make() -> "Authority":
-        """A new one; nobody else trusts it."""
+    def make(
+        *, host: str = "localhost", address: str = "127.0.0.1", valid_for: timedelta = _DAY
+    ) -> "Authority":
+        """A new one; nobody else trusts it. `valid_for`: the server's certificate, negative = expired."""
         ca, server, client = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
         return Authority(
             certificate=_certificate("Test Authority", ca, "Test Authority", ca, is_authority=True),
-            server=_certificate("localhost", server, "Test Authority", ca),
+            server=_certificate(
+                "localhost", server, "Test Authority", ca, names=(host, address), valid_for=valid_for
+            ),
             server_key=_key(server),
             client=_certificate("client", client, "Test Authority", ca),
             client_key=_key(client),
@@ -73,19 +77,22 @@ def _certificate(
     issuer_key: ec.EllipticCurvePrivateKey,
     *,
     is_authority: bool = False,
+    names: tuple[str, str] = ("localhost", "127.0.0.1"),
+    valid_for: timedelta = _DAY,
 ) -> bytes:
     now = SystemClock().now()
     subject, by = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)]) for text in (name, issuer))
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
+    host, address = names
+    alternatives = x509.SubjectAlternativeName([x509.DNSName(host), x509.IPAddress(ip_address(address))])
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(by)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _DAY)
-        .not_valid_after(now + _DAY)
+        .not_valid_before(now - 2 * _DAY)
+        .not_valid_after(now + valid_for)
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        .add_extension(names, critical=False)
+        .add_extension(alternatives, critical=False)
     )
     return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -111,13 +111,13 @@ class Collector:
         """Accepted spans of this name."""
         return [span for span in self.spans if span.name == name]
 
-    async def wait_for(self, condition: Callable[[], bool], what: str, timeout: float = 10.0) -> None:
+    async def wait_for(self, condition: Callable[[], bool], what: str, timeout: float = 30.0) -> None:
         """Until accepted spans make this true; AssertionError naming `what` otherwise."""
         if not await self._receiver.wait_for(condition, timeout):
             names = sorted({span.name for span in self.spans})
             raise AssertionError(f"after {timeout:g} s not in the collector: {what}; it has {names}")
 
-    async def wait_span(self, name: str, count: int = 1, timeout: float = 10.0) -> list[ReceivedSpan]:
+    async def wait_span(self, name: str, count: int = 1, timeout: float = 30.0) -> list[ReceivedSpan]:
         """The spans of this name once there are `count`."""
         await self.wait_for(lambda: len(self.named(name)) >= count, f"{count} of {name}", timeout)
         return self.named(name)

@@ -12,7 +12,7 @@ _clock = SystemClock()
 
 
 async def until(
-    condition: Callable[[], T | Awaitable[T]], what: str, timeout: float = 10.0, period: float = _PERIOD
+    condition: Callable[[], T | Awaitable[T]], what: str, timeout: float = 30.0, period: float = _PERIOD
 ) -> T:
     """The first true value of `condition`; AssertionError naming `what` after `timeout` seconds.
 

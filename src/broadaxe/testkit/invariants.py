@@ -12,6 +12,8 @@ from uuid import UUID
 import asyncpg
 
 from broadaxe.domain.task import TaskState
+from broadaxe.testkit.fifo import broken_order
+from broadaxe.testkit.schedule_invariants import schedule_problems
 
 _KEEP = """
 CREATE TABLE kept_state (
@@ -103,7 +105,7 @@ async def keep_states(dsn: str) -> None:
 
 
 async def verify(dsn: str, history: History, *, settled: bool = True) -> Verdict:
-    """Raise `InvariantBroken` unless I1, I2, I3, I4 and I8 hold. Needs `keep_states` from the beginning.
+    """Raise `InvariantBroken` unless I1 to I4, I6, I8 and I12 hold. Needs `keep_states` from the beginning.
 
     `settled`: everything has ended, so every acknowledged run must be final.
     """
@@ -113,6 +115,8 @@ async def verify(dsn: str, history: History, *, settled: bool = True) -> Verdict
             rows = {row.task_id: row for row in await _rows(connection)}
             states = await _states(connection)
             slots = await _slots(connection)
+            schedules = await schedule_problems(connection)
+            lanes = await _lanes(connection)
             epochs = await connection.fetchval("SELECT coalesce(max(epoch), 0) FROM lease")
     finally:
         await connection.close()
@@ -127,6 +131,14 @@ async def verify(dsn: str, history: History, *, settled: bool = True) -> Verdict
         *_results(rows, history),
         *_slots_kept(states, slots),
         *_cancels(rows, by_task, history),
+        *schedules,
+        *broken_order(
+            lanes,
+            {
+                task_id: [(state.change, state.state, state.attempt) for state in kept]
+                for task_id, kept in by_task.items()
+            },
+        ),
     ]
     if problems:
         more = f"\n... and {len(problems) - 30} more" if len(problems) > 30 else ""
@@ -159,6 +171,14 @@ async def _slots(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[UUID,
     """Units of kind `default` of each worker."""
     records = await connection.fetch("SELECT id, (slots->>'default')::integer FROM worker")
     return {record[0]: record[1] or 0 for record in records}
+
+
+async def _lanes(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[UUID, tuple[object, ...]]:
+    """What each task waits for: the tasks of one step that ask the same of a worker, at one priority."""
+    records = await connection.fetch(
+        "SELECT id, step_id, priority, desired_worker_id, desired_labels FROM task"
+    )
+    return {record[0]: tuple(record)[1:] for record in records}
 
 
 def _triggers(rows: dict[UUID, Row], history: History, settled: bool) -> list[str]:

@@ -14,7 +14,7 @@ from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId,
 from broadaxe.domain.metadata import matches
 from broadaxe.domain.registration import checksum
 from broadaxe.domain.run import RunEnd, RunFacts
-from broadaxe.domain.task import AttemptRecord, Note, TaskFacts, TaskFilter, TaskState
+from broadaxe.domain.task import AttemptOutcome, AttemptRecord, Note, TaskFacts, TaskFilter, TaskState
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
 from broadaxe.store.ledger import (
     ChildClaim,
@@ -36,6 +36,9 @@ from broadaxe.store.run_ledger import (
     StoredWait,
     WholeRun,
 )
+from broadaxe.store.schedule_ledger import NOBODY, SkipRecord
+from broadaxe.telemetry.context import TraceContext
+from broadaxe.testkit.memory_schedules import MemorySchedules, ScheduleTables
 
 _NAMESPACE = UUID("6f1d0b1e-5f4c-4d0a-9f0e-0a6b3c2d1e4f")
 _PAGE = 500
@@ -57,6 +60,7 @@ class MemoryTables:
         self.checksums: dict[UUID, str] = {}
         self.logs: list[LogLine] = []
         self.messages: list[Message] = []
+        self.schedules = ScheduleTables()
         self.epoch = 0
         self.owner: MemoryLedger | None = None
         self.waiting: deque[tuple[MemoryLedger, Future[None]]] = deque()
@@ -72,6 +76,7 @@ class MemoryLedger:
     def __init__(self, clock: Clock, tables: MemoryTables | None = None) -> None:
         self._clock = clock
         self.tables = tables if tables is not None else MemoryTables()
+        self.schedules = MemorySchedules(self.tables.schedules, self.tables.newest, clock.now)
         self.state = DatabaseState(available=True)
         self.hold = False
         self.refuse: Callable[[object], BaseException | None] = lambda item: None
@@ -141,6 +146,10 @@ class MemoryLedger:
     def add_log_lines(self, lines: Sequence[LogLine]) -> "Future[None]":
         """Store log lines."""
         return self._later(lambda: self.tables.logs.extend(lines))
+
+    def record_skips(self, skips: Sequence[SkipRecord]) -> "Future[None]":
+        """Note due times that get no run."""
+        return self._later(lambda: self.schedules.skip(skips))
 
     def post(self, messages: Sequence[Message]) -> "Future[None]":
         """Leave messages."""
@@ -212,6 +221,8 @@ class MemoryLedger:
 
     def _create(self, task: NewTask | NewRun) -> UUID:
         facts = task.facts
+        if task.fire is not None and not self.schedules.claim(task):
+            return NOBODY
         if task.claim is not None:
             holder = self.tables.claims.setdefault((facts.tenant_id, task.claim), facts.run_id)
             if holder != facts.run_id:
@@ -373,7 +384,9 @@ class MemoryLedger:
 
     # -- workflows --------------------------------------------------------------------------------------
 
-    async def put_workflow(self, tenant_id: TenantId, definition: WorkflowDefinition) -> WorkflowVersion:
+    async def put_workflow(
+        self, tenant_id: TenantId, definition: WorkflowDefinition, trace: TraceContext | None = None
+    ) -> WorkflowVersion:
         """A new version unless the newest is the same."""
         await self._reach()
         newest = self.tables.newest.get((tenant_id, definition.name))
@@ -388,6 +401,7 @@ class MemoryLedger:
         self.tables.newest[(tenant_id, definition.name)] = version
         self.tables.versions[version_id] = version
         self.tables.checksums[version_id] = digest
+        self.schedules.declare(version, trace)
         return version
 
     async def latest_version(self, tenant_id: TenantId, name: str) -> WorkflowVersion | None:
@@ -529,7 +543,15 @@ class MemoryLedger:
         """What ended since then while its task went on."""
         await asyncio.sleep(0)
         yield [
-            EndedAttempt(self.tables.tasks[task_id].facts, record)
+            EndedAttempt(
+                self.tables.tasks[task_id].facts,
+                record,
+                all(
+                    earlier.outcome < AttemptOutcome.REPLAYED_COMPLETED
+                    for earlier in records
+                    if earlier.attempt < record.attempt
+                ),
+            )
             for task_id, records in self.tables.attempts.items()
             for record in records
             if record.ended_at >= at

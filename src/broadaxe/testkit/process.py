@@ -138,7 +138,7 @@ class ChildProcess:
         """All kept output, or one stream of it."""
         return "\n".join(line.text for line in self.lines if stream in (None, line.stream))
 
-    async def wait_line(self, pattern: str, timeout: float = 15.0, since: int = 0) -> str:
+    async def wait_line(self, pattern: str, timeout: float = 30.0, since: int = 0) -> str:
         """The first line, from `since` on, in which this regular expression is found."""
         found = await self._wait(lambda line: re.search(pattern, line.text), f"/{pattern}/", timeout, since)
         return found.text
@@ -146,7 +146,7 @@ class ChildProcess:
     async def wait_json(
         self,
         wanted: Callable[[dict[str, Any]], bool],
-        timeout: float = 15.0,
+        timeout: float = 30.0,
         since: int = 0,
         what: str = "a JSON line",
     ) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class ChildProcess:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    async def wait(self, timeout: float = 15.0) -> int:
+    async def wait(self, timeout: float = 30.0) -> int:
         """Its exit code once it ended and its output is read; ChildError when it does not end in time."""
         try:
             async with asyncio.timeout(timeout):
@@ -188,7 +188,7 @@ class ChildProcess:
         await asyncio.wait(self._readers, timeout=1.0)
         return code
 
-    async def stop(self, timeout: float = 15.0) -> int:
+    async def stop(self, timeout: float = 30.0) -> int:
         """SIGTERM, SIGKILL if that is not enough within `timeout` seconds; its exit code."""
         self.signal(signal.SIGCONT)
         self.terminate()

@@ -50,7 +50,7 @@ class Rule:
     fired: asyncio.Event = field(default_factory=asyncio.Event)
     spent: bool = False
 
-    async def wait(self, timeout: float = 10.0) -> None:
+    async def wait(self, timeout: float = 30.0) -> None:
         """Until the fault happened; TimeoutError when it does not."""
         async with asyncio.timeout(timeout):
             await self.fired.wait()
@@ -220,7 +220,7 @@ class FaultProxy:
         """Add a rule for the moment when a connection passed this many bytes in this direction."""
         return self._add(Rule(fault, way, None, count, 0))
 
-    async def wait_connected(self, wanted: Callable[[int], bool], timeout: float = 10.0) -> None:
+    async def wait_connected(self, wanted: Callable[[int], bool], timeout: float = 30.0) -> None:
         """Until the number of open connections fulfils this; TimeoutError when it does not."""
         async with asyncio.timeout(timeout), self._changed:
             await self._changed.wait_for(lambda: wanted(len(self._connections)))

@@ -7,6 +7,7 @@ from uuid import UUID
 from broadaxe.domain.task import TaskState
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.store.ledger import StoredTask
+from broadaxe.testkit.fifo import Step, broken_order
 
 
 class InvariantBroken(AssertionError):
@@ -21,7 +22,7 @@ def verify(
     cancelled: Iterable[UUID] = (),
     history: Sequence[tuple[UUID, TaskState, int]] = (),
 ) -> None:
-    """Raise `InvariantBroken` unless I1 to I4 and I8 hold.
+    """Raise `InvariantBroken` unless I1 to I4, I8 and I12 hold.
 
     Call it when nothing is in flight. `acknowledged`: tasks whose trigger was answered. `cancelled`: tasks
     whose cancel was. `history`: the committed states of all tasks in order, as far as they are known; without
@@ -31,6 +32,7 @@ def verify(
     _every_trigger_is_somewhere(stored, acknowledged)
     _final_states_stay(history)
     _cancelled_stay_cancelled(stored, history, cancelled)
+    _first_come_first_served(stored, history)
     if memory is not None:
         _memory_is_the_rows(memory, stored)
         _each_task_in_one_place(memory)
@@ -74,6 +76,23 @@ def _cancelled_stay_cancelled(
             raise InvariantBroken(f"I8: {task_id} completed after its cancel was acknowledged")
 
 
+def _first_come_first_served(
+    stored: Mapping[UUID, StoredTask], history: Sequence[tuple[UUID, TaskState, int]]
+) -> None:
+    steps: dict[UUID, list[Step]] = {}
+    for at, (task_id, state, attempt) in enumerate(history):
+        steps.setdefault(task_id, []).append((at, state, attempt))
+    lanes = {
+        task_id: (
+            row.facts.tenant_id, row.facts.step_id, row.facts.priority, row.facts.desired_worker_id,
+            row.facts.desired_labels,
+        )
+        for task_id, row in stored.items()
+    }  # fmt: skip
+    if problems := broken_order(lanes, steps):
+        raise InvariantBroken("\n".join(problems[:3]))
+
+
 def _memory_is_the_rows(memory: Memory, stored: Mapping[UUID, StoredTask]) -> None:
     live_rows = {task_id for task_id, row in stored.items() if not row.status.state.final}
     if live_rows != set(memory.tasks):
@@ -86,6 +105,7 @@ def _memory_is_the_rows(memory: Memory, stored: Mapping[UUID, StoredTask]) -> No
 
 def _each_task_in_one_place(memory: Memory) -> None:
     queued = Counter(live.id for queue in memory.queues.values() for live in queue.waiting())
+    queued.update(live.id for live in memory.pauses.everyone())
     assigned = Counter(task_id for worker in memory.workers.values() for task_id in worker.tasks)
     for queue in memory.queues.values():
         if queue.size != sum(1 for _ in queue.waiting()):

@@ -10,6 +10,7 @@ from typing import Protocol
 from uuid import UUID
 
 from broadaxe.domain.ids import TenantId
+from broadaxe.domain.schedule import Pause
 from broadaxe.store.reads import LogCriteria as LogCriteria
 from broadaxe.views.model import (
     LogView,
@@ -28,6 +29,15 @@ from broadaxe.views.model import (
     WorkerView,
     WorkflowView,
 )
+from broadaxe.views.schedule_model import (
+    CronFilter,
+    CronOrder,
+    CronView,
+    ScheduledFilter,
+    ScheduledOrder,
+    ScheduledView,
+)
+from broadaxe.views.statistics import LogPoint, QueueView, TaskPoint, TenantLogCriteria
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +142,47 @@ class Views(Protocol):
 
     def get_worker(self, tenant_id: TenantId, worker_id: UUID) -> Awaitable[WorkerView | None]: ...
     def get_tenant(self, tenant_id: TenantId) -> Awaitable[TenantView | None]: ...
+    def list_crons(
+        self,
+        tenant_id: TenantId,
+        where: CronFilter,
+        order: CronOrder,
+        newest_first: bool,
+        offset: int,
+        limit: int,
+    ) -> Awaitable[Page[CronView]]: ...
+    def get_cron(self, tenant_id: TenantId, cron_id: UUID) -> Awaitable[CronView | None]: ...
+    def list_scheduled(
+        self,
+        tenant_id: TenantId,
+        where: ScheduledFilter,
+        order: ScheduledOrder,
+        newest_first: bool,
+        offset: int,
+        limit: int,
+    ) -> Awaitable[Page[ScheduledView]]: ...
+    def get_scheduled(self, tenant_id: TenantId, scheduled_id: UUID) -> Awaitable[ScheduledView | None]: ...
+    def list_waiting(self, tenant_id: TenantId, where: ScheduledFilter, limit: int) -> Awaitable[list[UUID]]:
+        """Ids of planned runs that wait, the earliest first; statuses do not matter."""
+
+    def get_pause(self, tenant_id: TenantId, workflow_id: UUID) -> Awaitable[Pause | None]:
+        """How a workflow is paused, or was; None for an unknown one."""
+
+    def list_tenant_logs(
+        self, tenant_id: TenantId, where: TenantLogCriteria, limit: int
+    ) -> Awaitable[list[LogView]]: ...
+    def count_log_points(self, tenant_id: TenantId, where: TenantLogCriteria) -> Awaitable[list[LogPoint]]:
+        """Every stretch of the time asked for, those without lines too."""
+
+    def count_task_points(
+        self, tenant_id: TenantId, since: datetime, until: datetime
+    ) -> Awaitable[list[TaskPoint]]:
+        """Of tasks made and ended in that time; every stretch, those without tasks too."""
+
+    def get_backlog(
+        self, tenant_id: TenantId, workflow_ids: Sequence[UUID], metadata: Sequence[tuple[str, str]]
+    ) -> Awaitable[QueueView]:
+        """Of these workflows (all if none is named), with one of these pairs."""
+
+    def count_slots(self, tenant_id: TenantId, actions: Sequence[str]) -> Awaitable[tuple[int, int]]:
+        """Free and all units of the active workers that have one of the actions."""

@@ -77,4 +77,5 @@ def _workflow(row: WorkflowRow, versions: tuple[VersionView, ...]) -> WorkflowVi
         name=row.name,
         created_at=row.created_at,
         versions=versions,
+        paused=row.paused,
     )

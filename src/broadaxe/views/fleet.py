@@ -70,6 +70,20 @@ class FleetViews:
                 depths[action] = depths.get(action, 0) + count.count
         return depths
 
+    async def count_slots(self, tenant_id: TenantId, actions: Sequence[str]) -> tuple[int, int]:
+        now, wanted = self._clock.now(), set(actions)
+        rows = [
+            row
+            for row in await self._reads.list_workers(tenant_id)
+            if self._state(row, now) is WorkerState.ACTIVE and wanted.intersection(row.actions)
+        ]
+        slots = [
+            slot
+            for worker in await self._present_workers(tenant_id, rows, now)
+            for slot in worker.slots.values()
+        ]
+        return sum(slot.available for slot in slots), sum(slot.limit for slot in slots)
+
     async def _live(self, tenant_id: TenantId) -> list[tuple[str, str, LiveCount]]:
         counts = await self._reads.count_live(tenant_id)
         found = await self._definitions.load(tenant_id, (count.version_id for count in counts))

@@ -229,6 +229,7 @@ class WorkflowView:
     name: str
     created_at: datetime
     versions: tuple[VersionView, ...]
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ from broadaxe.views.catalogue import CatalogueViews
 from broadaxe.views.definitions import Definitions
 from broadaxe.views.fleet import INACTIVE_AFTER, FleetViews
 from broadaxe.views.runs import PAYLOAD_LIMIT, RunViews
+from broadaxe.views.schedules import ScheduleViews
+from broadaxe.views.statistics import StatisticsViews
 
 
-class StoreViews(RunViews, FleetViews, CatalogueViews):
+class StoreViews(RunViews, FleetViews, CatalogueViews, ScheduleViews, StatisticsViews):
     """Everything that can be read: implements `broadaxe.views.api.Views`."""
 
     def __init__(
@@ -23,3 +25,5 @@ class StoreViews(RunViews, FleetViews, CatalogueViews):
         RunViews.__init__(self, reads, definitions, payload_limit)
         FleetViews.__init__(self, reads, definitions, clock, inactive_after)
         CatalogueViews.__init__(self, reads, definitions)
+        ScheduleViews.__init__(self, reads)
+        StatisticsViews.__init__(self, reads, definitions)

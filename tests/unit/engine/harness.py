@@ -14,6 +14,7 @@ from broadaxe.engine.api import ActionKind, EventKind, NewWorker, Origin, Trigge
 from broadaxe.engine.context import EngineOptions
 from broadaxe.engine.core import EngineCore
 from broadaxe.engine.dispatch.sessions import Session
+from broadaxe.engine.services.maintenance import Chore
 from broadaxe.store.ledger import StoredTask
 from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
@@ -168,6 +169,7 @@ async def make_bench(
     start: bool = True,
     ratio: float | None = None,
     seed: int = 0,
+    readings: tuple[Chore, ...] = (),
     **options: Any,
 ) -> Bench:
     clock = clock or VirtualClock()
@@ -176,7 +178,9 @@ async def make_bench(
     spans: list[bytes] = []
     tracer = Tracer(clock, ids, None if ratio is None else spans.append, Sampler(ratio or 0.0), strict=True)
     meter = RecordingMeter()
-    engine = EngineCore(ledger, clock, ids, tracer, meter, replace(EngineOptions(ENGINE), **options))
+    engine = EngineCore(
+        ledger, clock, ids, tracer, meter, replace(EngineOptions(ENGINE), **options), readings=readings
+    )
     bench = Bench(clock, ids, ledger.tables, ledger, engine, meter, spans)
     if start:
         engine.start()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -297,10 +298,29 @@ async def test_messages_of_other_processes_are_acted_upon_with_the_sweep() -> No
     assert bench.state(run) is TaskState.CANCELLED
     assert bench.engine.memory.workers[worker.id].row.paused
     assert len(revoked) == 1
+    assert bench.count("hatchet.sweep.found") == 0, "the sweep was told"
     await bench.ledger.post([Message(TENANT, MessageKind.REPLAY, json.dumps({"ids": [str(run)]}).encode())])
     await bench.advance(1.1)
     assert bench.state(run) is TaskState.QUEUED
+    assert bench.count("hatchet.sweep.found") == 1, "nobody told it of this one"
     await bench.close()
+
+
+async def test_readings_are_taken_once_a_minute_by_the_owner_alone() -> None:
+    taken: list[str] = []
+
+    async def read(name: str) -> None:
+        taken.append(name)
+
+    owner = await make_bench(readings=(partial(read, "owner"),))
+    other = await make_bench(owner.tables, owner.clock, start=False, readings=(partial(read, "other"),))
+    other.engine.start()
+    await owner.advance(185, step=5)
+    other.engine.timers_service.fire()
+    await other.settle()
+    assert taken == ["owner"] * 3
+    await owner.close()
+    await other.close()
 
 
 async def test_gauges_answer_from_memory() -> None:

@@ -1,13 +1,18 @@
 """The spans of runs: one tree, ids that follow from rows, nothing twice, nothing orphaned."""
 
+import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 
+from broadaxe.domain.schedule import Pause
 from broadaxe.domain.task import TaskState
 from broadaxe.engine.api import EventKind, Origin, Trigger, WorkerEvent
+from broadaxe.engine.scheduler.writes import USUAL_COMMIT
+from broadaxe.engine.schedules.requests import CronRequest, ScheduleRequest
 from broadaxe.telemetry.context import (
     TraceContext,
     attempt_span_id,
@@ -246,6 +251,79 @@ async def test_take_over_tells_the_spans_again_that_the_dead_process_may_have_ke
     await second.close()
 
 
+@pytest.mark.parametrize("ends", [1, 2])
+async def test_take_over_tells_the_first_end_of_a_run_that_was_replayed_before_the_crash(ends: int) -> None:
+    """What a person ran again is told from its attempts: the run's span has the time of its first end."""
+    first = await make_bench(ratio=1.0)
+    await first.register(step={"retries": 1})
+    worker = await first.worker()
+    run = await first.trigger()
+    first.tables.confirmed_until = first.clock.now()
+    await first.report(EventKind.FAILED, run, b"ValueError: no", attempt=0)
+    for attempt in range(1, 1 + ends):
+        await first.advance(1)
+        await first.report(EventKind.COMPLETED, run, b"1", attempt=attempt)
+        await first.engine.replay(TENANT, [run], None, Origin())
+    await first.settle()
+    assert [action.attempt for action in worker.starts] == list(range(ends + 2))
+    first.ledger.crash()
+    await first.engine.timers_service.stop()
+    second = await make_bench(first.tables, first.clock, ratio=1.0, seed=3)
+    await second.settle()
+
+    def told(bench: Bench) -> set[tuple[object, ...]]:
+        spans = [
+            span
+            for name in ("run", "attempt", "queue-wait")
+            for span in named(spans_of(bench, run_trace_id(run)), name)
+        ]
+        return {
+            (
+                span.name, span.span_id, span.parent_span_id, span.start_time_unix_nano,
+                span.end_time_unix_nano, span.status.message, attributes(span).get("hatchet.run/outcome"),
+            )
+            for span in spans
+        }  # fmt: skip
+
+    assert told(second) == told(first)
+    assert len(named(spans_of(second, run_trace_id(run)), "run")) == 1
+    assert len(named(spans_of(second, run_trace_id(run)), "attempt")) == ends + 1
+    await second.close()
+
+
+async def test_write_that_was_held_long_keeps_its_end_from_being_told_as_sent() -> None:
+    """Judged, held while the database is away, committed, and then a kill: its span may not have left."""
+    left = [datetime(2000, 1, 1, tzinfo=UTC)]
+    bench = await make_bench(ratio=1.0, confirmed_until=lambda: left[-1], dead_after=3_600.0)
+    await bench.register(step={"timeout": 3_600.0})
+    await bench.worker()
+    run = await bench.trigger()
+    await bench.advance(30)
+    judged = bench.clock.now()
+    bench.ledger.go_away()
+    report = asyncio.ensure_future(
+        bench.engine.worker_event(TENANT, WorkerEvent(EventKind.COMPLETED, run, 0, b"1"), Origin())
+    )
+    await bench.settle()
+    for _ in range(3):
+        await bench.advance(20)
+        left.append(bench.clock.now())
+        mark = bench.engine.ownership.confirmed_until()
+        assert mark is not None
+        assert mark <= judged
+    bench.ledger.come_back()
+    await report
+    await bench.settle()
+    assert bench.row(run).status.finished_at == judged
+    committed = bench.clock.now()
+    left.append(committed)
+    assert bench.engine.ownership.confirmed_until() == judged, "its span has just been made"
+    await bench.advance(1)
+    left.append(bench.clock.now())
+    assert bench.engine.ownership.confirmed_until() == left[-1] - USUAL_COMMIT
+    await bench.close()
+
+
 async def test_run_reassigned_after_a_crash_is_one_tree() -> None:
     first = await make_bench(ratio=1.0)
     await first.register()
@@ -269,3 +347,47 @@ async def test_run_reassigned_after_a_crash_is_one_tree() -> None:
 
 def test_span_ids_differ_between_runs() -> None:
     assert run_span_id(UUID(int=1)) != run_span_id(UUID(int=2))
+
+
+async def test_fired_cron_is_a_trace_of_its_own_that_links_to_where_it_was_asked_for() -> None:
+    bench = await make_bench(ratio=1.0)
+    await bench.register()
+    worker = await bench.worker()
+    metadata = json.dumps({"traceparent": format_traceparent(CALLER)}).encode()
+    request = CronRequest("flow", "* * * * * *", "mine", b"{}", metadata)
+    await bench.engine.schedules.create_cron(TENANT, request, Origin())
+    await bench.advance(2)
+    runs = list(bench.tables.tasks)
+    assert len(runs) == 2
+    for run in runs:
+        await bench.report(EventKind.COMPLETED, run, b"1", attempt=0)
+        spans = spans_of(bench, run_trace_id(run))
+        assert_whole(spans, outside=b"")
+        [root] = named(spans, "run")
+        assert root.parent_span_id == b""
+        assert attributes(root)["hatchet.run/trigger.kind"] == "cron"
+        [fire] = named(spans, "schedule-fire")
+        assert fire.parent_span_id == root.span_id
+        assert fire.start_time_unix_nano >= root.start_time_unix_nano
+        assert [(link.trace_id, link.span_id) for link in fire.links] == [(CALLER.trace_id, CALLER.span_id)]
+        assert attributes(fire)["hatchet.run/outcome"] == "fired"
+        assert attributes(fire)["hatchet.run/cron.expression"] == "* * * * * *"
+    assert len(worker.starts) == 2
+    await bench.close()
+
+
+async def test_dropped_due_time_is_a_root_with_a_link() -> None:
+    bench = await make_bench(ratio=1.0)
+    await bench.register()
+    request = ScheduleRequest("flow", (bench.clock.now() + timedelta(seconds=5),), b"{}", b"{}")
+    await bench.engine.schedules.schedule(TENANT, request, Origin(caller=CALLER))
+    workflow = bench.tables.newest[(TENANT, "flow")].workflow_id
+    await bench.engine.schedules.pause(TENANT, workflow, Pause(ttl=60))
+    await bench.advance(6)
+    everything = ScopeSpans.FromString(b"".join(bench.spans)).spans
+    [fire] = named(list(everything), "schedule-fire")
+    assert fire.parent_span_id == b""
+    assert attributes(fire)["hatchet.run/outcome"] == "skipped"
+    assert attributes(fire)["hatchet.run/trigger.kind"] == "scheduled"
+    assert [link.span_id for link in fire.links] == [CALLER.span_id]
+    await bench.close()

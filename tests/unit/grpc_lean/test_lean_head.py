@@ -12,9 +12,20 @@ from hypothesis import strategies as st
 
 from broadaxe.grpc_api.call import Code, RpcError
 from broadaxe.grpc_api.lean import replies
-from broadaxe.grpc_api.lean.head import DEFLATE, GZIP, Head, HeadReader, Malformed, check_trailers, read_head
+from broadaxe.grpc_api.lean.frames import END_STREAM, frame, header_frames
+from broadaxe.grpc_api.lean.head import (
+    DEFLATE,
+    GZIP,
+    Head,
+    HeadReader,
+    Heads,
+    Malformed,
+    check_trailers,
+    read_head,
+)
 from broadaxe.grpc_api.lean.hpack import Decoder
 from broadaxe.grpc_api.lean.inbound import Messages, gzipped, inflated, prefixed
+from broadaxe.grpc_api.lean.memo import Memo
 
 BASE = [
     (":method", "POST"),
@@ -212,3 +223,38 @@ def test_constant_blocks_decode_to_what_they_stand_for() -> None:
     assert _trailers(replies.GZIP_RESPONSE_BLOCK)["grpc-encoding"] == "gzip"
     assert _trailers(replies.OK_BLOCK) == {"grpc-status": "0"}
     assert _trailers(replies.http_block(415)) == {":status": "415"}
+
+
+def test_memo_keeps_what_is_used_and_never_more_than_its_limit() -> None:
+    memo: Memo[int, str] = Memo(10)
+    for number in range(100):
+        memo.put(number, str(number))
+        assert memo.get(0) == "0"
+        assert len(memo) <= 10
+    assert memo.get(99) == "99"
+    assert memo.get(50) is None
+
+
+def test_readers_that_share_their_heads_give_the_same_one() -> None:
+    heads: Heads = Memo(10)
+    first, second = (HeadReader(Decoder(), 16384, heads) for _ in range(2))
+    assert _read(first, Encoder(), ("x", "1"))[0] is _read(second, Encoder(), ("x", "1"))[0]
+    assert _read(second, Encoder(), ("x", "2"))[0].metadata["x"] == "2"
+
+
+def test_status_block_with_metadata_of_the_handler() -> None:
+    own = (("x-note", "one"), ("x-raw-bin", b"\x00\x01"))
+    full = _trailers(replies.status_block(Code.OK, "", None, None, alone=False, metadata=own))
+    assert full == {"grpc-status": "0", "x-note": "one", "x-raw-bin": "AAE"}
+    tiny = _trailers(
+        replies.status_block(Code.NOT_FOUND, "gone", None, 300, alone=False, metadata=(("x", "y" * 200),))
+    )
+    assert tiny == {"grpc-status": "5", "grpc-message": "gone"}
+
+
+def test_header_block_is_cut_into_frames() -> None:
+    frames = header_frames(END_STREAM, 5, b"x" * 25, 10)
+    assert frames == b"".join(
+        (frame(1, 1, 5, b"x" * 10), frame(9, 0, 5, b"x" * 10), frame(9, 4, 5, b"x" * 5))
+    )
+    assert header_frames(END_STREAM, 5, b"x" * 10, 10) == frame(1, 5, 5, b"x" * 10)

@@ -8,12 +8,12 @@ How a service's environment comes about, the later wins (which is what Kubernete
 */}}
 
 {{/* A value of an `env` map as text; YAML's numbers come as floats. */}}
-{{- define "hatchet-stack.text" -}}
+{{- define "broadaxe.text" -}}
 {{- if and (kindIs "float64" .) (eq (floor .) .) -}}{{ printf "%.0f" . }}{{- else -}}{{ toString . }}{{- end -}}
 {{- end }}
 
 {{/* 4 and 5 as one map. Not `merge`: that one takes an empty text for an absent one. */}}
-{{- define "hatchet-stack.given" -}}
+{{- define "broadaxe.given" -}}
 {{- $given := dict -}}
 {{- $values := .root.Values -}}
 {{- if $values.sharedConfig.enabled -}}
@@ -25,13 +25,13 @@ How a service's environment comes about, the later wins (which is what Kubernete
 {{- end }}
 
 {{/* Whether a variable is a secret: those of the settings' reference, and what looks like one. */}}
-{{- define "hatchet-stack.isSecret" -}}
+{{- define "broadaxe.isSecret" -}}
 {{- $listed := splitList "\n" (.root.Files.Get "files/secret-variables.txt") -}}
 {{- if or (has .name $listed) (regexMatch "(PASSWORD|SECRET|SECRETS|TOKEN|API_KEY|PRIVATE_KEY|DSN)$" .name) -}}true{{- end -}}
 {{- end }}
 
 {{/* 1, without secrets. */}}
-{{- define "hatchet-stack.defaults" -}}
+{{- define "broadaxe.defaults" -}}
 {{- $values := .root.Values -}}
 {{- $shared := $values.sharedConfig -}}
 SERVER_LOGGER_FORMAT: json
@@ -45,7 +45,7 @@ SERVER_GRPC_BROADCAST_ADDRESS: {{ $shared.grpcBroadcastAddress | quote }}
 SERVER_GRPC_INSECURE: {{ $shared.grpcInsecure | quote }}
 {{- end }}
 {{- if $values.postgres.enabled }}
-DATABASE_POSTGRES_HOST: {{ include "hatchet-stack.name" (dict "root" .root "service" "postgres") }}
+DATABASE_POSTGRES_HOST: {{ include "broadaxe.name" (dict "root" .root "service" "postgres") }}
 DATABASE_POSTGRES_PORT: "5432"
 DATABASE_POSTGRES_USERNAME: {{ $values.postgres.auth.username | quote }}
 DATABASE_POSTGRES_DB_NAME: {{ $values.postgres.auth.database | quote }}
@@ -56,15 +56,21 @@ DATABASE_POSTGRES_SSL_MODE: disable
 ADMIN_EMAIL: {{ $shared.defaultAdminEmail | quote }}
 {{- end }}
 {{- else }}
-{{- if eq .service "engine" }}
+{{- $front := include "broadaxe.front" .root }}
+{{- if ne .service "api" }}
+{{- with index (include "broadaxe.roles" .root | fromJson) .service }}
+SERVER_SERVICES: {{ . }}
+{{- end }}
+{{- if eq .service $front }}
 SERVER_GRPC_BIND_ADDRESS: 0.0.0.0
 SERVER_GRPC_PORT: "7070"
+{{- end }}
 SERVER_HEALTHCHECK: "true"
 SERVER_HEALTHCHECK_PORT: "8733"
 {{- else }}
 SERVER_PORT: "8080"
-{{- $engine := include "hatchet-stack.name" (dict "root" .root "service" "engine") }}
-SERVER_INTERNAL_CLIENT_INTERNAL_GRPC_BROADCAST_ADDRESS: {{ printf "%s:%v" $engine $values.engine.service.port }}
+{{- $engine := include "broadaxe.name" (dict "root" .root "service" $front) }}
+SERVER_INTERNAL_CLIENT_INTERNAL_GRPC_BROADCAST_ADDRESS: {{ printf "%s:%v" $engine (index $values $front).service.port }}
 {{- end }}
 {{- with $values.otel }}
 SERVER_OTEL_SERVICE_NAME: {{ index .serviceName $.service | quote }}
@@ -86,25 +92,25 @@ SERVER_PROMETHEUS_ADDRESS: {{ printf ":%v" $values.prometheus.port }}
 {{- end }}
 
 {{/* The service's own Secret: 1's secrets, and those of 4 and 5, which `env` refers to. */}}
-{{- define "hatchet-stack.secrets" -}}
+{{- define "broadaxe.secrets" -}}
 {{- $secrets := dict -}}
 {{- if and (eq .service "setup") .root.Values.sharedConfig.enabled -}}
 {{- $_ := set $secrets "ADMIN_PASSWORD" .root.Values.sharedConfig.defaultAdminPassword -}}
 {{- end -}}
-{{- range $name, $value := include "hatchet-stack.given" . | fromYaml -}}
-{{- if and (not (kindIs "map" $value)) (include "hatchet-stack.isSecret" (dict "root" $.root "name" $name)) -}}
-{{- $_ := set $secrets $name (include "hatchet-stack.text" $value) -}}
+{{- range $name, $value := include "broadaxe.given" . | fromYaml -}}
+{{- if and (not (kindIs "map" $value)) (include "broadaxe.isSecret" (dict "root" $.root "name" $name)) -}}
+{{- $_ := set $secrets $name (include "broadaxe.text" $value) -}}
 {{- end -}}
 {{- end -}}
 {{- if $secrets -}}{{- toYaml $secrets -}}{{- end -}}
 {{- end }}
 
 {{/* Layers 1 to 3. */}}
-{{- define "hatchet-stack.envFrom" -}}
-{{- $name := include "hatchet-stack.name" . -}}
+{{- define "broadaxe.envFrom" -}}
+{{- $name := include "broadaxe.name" . -}}
 - configMapRef:
     name: {{ $name }}-config
-{{- if include "hatchet-stack.secrets" . }}
+{{- if include "broadaxe.secrets" . }}
 - secretRef:
     name: {{ $name }}-env
 {{- end }}
@@ -122,9 +128,9 @@ SERVER_PROMETHEUS_ADDRESS: {{ printf ":%v" $values.prometheus.port }}
 {{- end }}
 
 {{/* Layers 4 and 5, and what can only come from a reference: these only where `env` is silent. */}}
-{{- define "hatchet-stack.env" -}}
-{{- $given := include "hatchet-stack.given" . | fromYaml -}}
-{{- $name := include "hatchet-stack.name" . -}}
+{{- define "broadaxe.env" -}}
+{{- $given := include "broadaxe.given" . | fromYaml -}}
+{{- $name := include "broadaxe.name" . -}}
 {{- $values := .root.Values -}}
 {{- if not (hasKey $given "K8S_POD_NAME") }}
 - name: K8S_POD_NAME
@@ -142,7 +148,7 @@ SERVER_PROMETHEUS_ADDRESS: {{ printf ":%v" $values.prometheus.port }}
 - name: DATABASE_POSTGRES_PASSWORD
   valueFrom:
     secretKeyRef:
-      name: {{ include "hatchet-stack.postgres.secret" . }}
+      name: {{ include "broadaxe.postgres.secret" . }}
       key: password
 {{- end }}
 {{- if and $values.otel.collectorAuth.existingSecret (ne .service "setup") (not (hasKey $given "SERVER_OTEL_COLLECTOR_AUTH")) }}
@@ -156,7 +162,7 @@ SERVER_PROMETHEUS_ADDRESS: {{ printf ":%v" $values.prometheus.port }}
 {{- if kindIs "map" $value }}
 - name: {{ $variable }}
   {{- toYaml $value | nindent 2 }}
-{{- else if include "hatchet-stack.isSecret" (dict "root" $.root "name" $variable) }}
+{{- else if include "broadaxe.isSecret" (dict "root" $.root "name" $variable) }}
 - name: {{ $variable }}
   valueFrom:
     secretKeyRef:
@@ -164,25 +170,25 @@ SERVER_PROMETHEUS_ADDRESS: {{ printf ":%v" $values.prometheus.port }}
       key: {{ $variable }}
 {{- else }}
 - name: {{ $variable }}
-  value: {{ include "hatchet-stack.text" $value | quote }}
+  value: {{ include "broadaxe.text" $value | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
 
 {{/* ConfigMap and Secret of a service. */}}
-{{- define "hatchet-stack.configuration" -}}
-{{- $name := include "hatchet-stack.name" . -}}
+{{- define "broadaxe.configuration" -}}
+{{- $name := include "broadaxe.name" . -}}
 apiVersion: v1
 kind: ConfigMap
 metadata:
   name: {{ $name }}-config
   namespace: {{ .root.Release.Namespace }}
   labels:
-    {{- include "hatchet-stack.labels" . | nindent 4 }}
+    {{- include "broadaxe.labels" . | nindent 4 }}
   {{- .annotations | default "" | nindent 2 }}
 data:
-  {{- include "hatchet-stack.defaults" . | nindent 2 }}
-{{- with include "hatchet-stack.secrets" . }}
+  {{- include "broadaxe.defaults" . | nindent 2 }}
+{{- with include "broadaxe.secrets" . }}
 ---
 apiVersion: v1
 kind: Secret
@@ -190,7 +196,7 @@ metadata:
   name: {{ $name }}-env
   namespace: {{ $.root.Release.Namespace }}
   labels:
-    {{- include "hatchet-stack.labels" $ | nindent 4 }}
+    {{- include "broadaxe.labels" $ | nindent 4 }}
   {{- $.annotations | default "" | nindent 2 }}
 type: Opaque
 stringData:
@@ -199,9 +205,9 @@ stringData:
 {{- end }}
 
 {{/* Stops a rendering that could only fail later: no database anywhere. */}}
-{{- define "hatchet-stack.requireDatabase" -}}
+{{- define "broadaxe.requireDatabase" -}}
 {{- if not .root.Values.postgres.enabled -}}
-{{- $given := include "hatchet-stack.given" . | fromYaml -}}
+{{- $given := include "broadaxe.given" . | fromYaml -}}
 {{- if not (or (hasKey $given "DATABASE_URL") (hasKey $given "DATABASE_POSTGRES_HOST") (index .root.Values .service).deploymentEnvFrom) -}}
 {{- fail (printf "postgres.enabled is false and %s has no database: set DATABASE_URL (or DATABASE_POSTGRES_*) in sharedConfig.env or %s.env, or name a Secret with it in %s.deploymentEnvFrom" .service .service .service) -}}
 {{- end -}}

@@ -1,16 +1,16 @@
 {{/* What the pods of engine and API server have in common, before their containers. */}}
-{{- define "hatchet-stack.podHead" -}}
+{{- define "broadaxe.podHead" -}}
 {{- $values := index .root.Values .service -}}
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-serviceAccountName: {{ include "hatchet-stack.name" . }}
+serviceAccountName: {{ include "broadaxe.name" . }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
 securityContext:
-  {{- include "hatchet-stack.podSecurity" . | nindent 2 }}
+  {{- include "broadaxe.podSecurity" . | nindent 2 }}
 {{- with $values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
@@ -36,35 +36,35 @@ topologySpreadConstraints:
     whenUnsatisfiable: ScheduleAnyway
     labelSelector:
       matchLabels:
-        {{- include "hatchet-stack.selector" . | nindent 8 }}
+        {{- include "broadaxe.selector" . | nindent 8 }}
 {{- end }}
 {{- end }}
 
-{{- define "hatchet-stack.podMetadata" -}}
+{{- define "broadaxe.podMetadata" -}}
 {{- $values := index .root.Values .service -}}
 labels:
-  {{- include "hatchet-stack.labels" . | nindent 2 }}
+  {{- include "broadaxe.labels" . | nindent 2 }}
   {{- with $values.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 annotations:
   # A changed setting means new pods.
-  broadaxe/configuration: {{ include "hatchet-stack.configuration" . | sha256sum }}
+  broadaxe/configuration: {{ include "broadaxe.configuration" . | sha256sum }}
   {{- with $values.podAnnotations }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end }}
 
-{{- define "hatchet-stack.container" -}}
+{{- define "broadaxe.container" -}}
 {{- $values := index .root.Values .service -}}
-image: {{ include "hatchet-stack.image" . }}
+image: {{ include "broadaxe.image" . }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 securityContext:
-  {{- include "hatchet-stack.containerSecurity" . | nindent 2 }}
+  {{- include "broadaxe.containerSecurity" . | nindent 2 }}
 envFrom:
-  {{- include "hatchet-stack.envFrom" . | nindent 2 }}
+  {{- include "broadaxe.envFrom" . | nindent 2 }}
 env:
-  {{- include "hatchet-stack.env" . | nindent 2 }}
+  {{- include "broadaxe.env" . | nindent 2 }}
 resources:
   {{- toYaml $values.resources | nindent 2 }}
 volumeMounts:
@@ -80,7 +80,7 @@ volumeMounts:
   {{- end }}
 {{- end }}
 
-{{- define "hatchet-stack.volumes" -}}
+{{- define "broadaxe.volumes" -}}
 - name: tmp
   emptyDir:
     sizeLimit: 64Mi
@@ -99,14 +99,14 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
-{{- define "hatchet-stack.serviceAccount" -}}
+{{- define "broadaxe.serviceAccount" -}}
 apiVersion: v1
 kind: ServiceAccount
 metadata:
-  name: {{ include "hatchet-stack.name" . }}
+  name: {{ include "broadaxe.name" . }}
   namespace: {{ .root.Release.Namespace }}
   labels:
-    {{- include "hatchet-stack.labels" . | nindent 4 }}
+    {{- include "broadaxe.labels" . | nindent 4 }}
   {{- with .root.Values.serviceAccount.annotations }}
   annotations:
     {{- toYaml . | nindent 4 }}
@@ -115,16 +115,16 @@ automountServiceAccountToken: false
 {{- end }}
 
 {{/* `backend`: the port's name; the service's own values decide the rest. */}}
-{{- define "hatchet-stack.ingress" -}}
+{{- define "broadaxe.ingress" -}}
 {{- $values := index .root.Values .service -}}
 {{- if $values.ingress.enabled -}}
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata:
-  name: {{ include "hatchet-stack.name" . }}
+  name: {{ include "broadaxe.name" . }}
   namespace: {{ .root.Release.Namespace }}
   labels:
-    {{- include "hatchet-stack.labels" . | nindent 4 }}
+    {{- include "broadaxe.labels" . | nindent 4 }}
   {{- with $values.ingress.annotations }}
   annotations:
     {{- toYaml . | nindent 4 }}
@@ -147,7 +147,7 @@ spec:
             pathType: {{ .pathType | default "Prefix" }}
             backend:
               service:
-                name: {{ include "hatchet-stack.name" $ }}
+                name: {{ include "broadaxe.name" $ }}
                 port:
                   name: {{ $.backend }}
           {{- end }}

@@ -125,12 +125,15 @@ class DatabaseSettings:
             "`k8s.namespace.name`, when set."
         ),
     )
-    pgbouncer_url: str = later(
+    pgbouncer_url: str = used(
         "DATABASE_PGBOUNCER_URL",
         "pgbouncerUrl",
         POSTGRES_URL,
         default="",
-        meaning="URL of a transaction pooler; LISTEN and migrations keep the direct one.",
+        meaning=(
+            "URL of a transaction pooler in front of the same database: reads and commits go through it. "
+            "What needs a session of its own (LISTEN, the lease, migrations) keeps the direct URL."
+        ),
         secret=True,
     )
     ddl_pool_max_conns: int = ignored(

@@ -72,6 +72,44 @@ class GrpcSettings:
         default="10485760",
         meaning="HTTP/2 flow-control window of a stream in bytes.",
     )
+    max_connections: int = used(
+        "SERVER_GRPC_MAX_CONNECTIONS",
+        "runtime.grpcMaxConnections",
+        POSITIVE,
+        default="10000",
+        meaning="Connections open at a time of the lean transport; one more is sent away.",
+    )
+    max_concurrent_streams: int = used(
+        "SERVER_GRPC_MAX_CONCURRENT_STREAMS",
+        "runtime.grpcMaxConcurrentStreams",
+        POSITIVE,
+        default="10000",
+        meaning="Calls open at a time on one connection; more wait in the client. Of both transports.",
+    )
+    max_header_list_size: int = used(
+        "SERVER_GRPC_MAX_HEADER_LIST_SIZE",
+        "runtime.grpcMaxHeaderListSize",
+        POSITIVE,
+        default="16384",
+        meaning="Largest metadata of a call in bytes; more is answered RESOURCE_EXHAUSTED.",
+    )
+    max_connection_buffer: int = used(
+        "SERVER_GRPC_MAX_CONNECTION_BUFFER",
+        "runtime.grpcMaxConnectionBuffer",
+        POSITIVE,
+        default="67108864",
+        meaning=(
+            "Bytes held for one connection: requests not yet read and replies not yet taken; calls beyond it"
+            " are answered RESOURCE_EXHAUSTED."
+        ),
+    )
+    max_buffer: int = used(
+        "SERVER_GRPC_MAX_BUFFER",
+        "runtime.grpcMaxBuffer",
+        POSITIVE,
+        default="536870912",
+        meaning="The same for all connections together.",
+    )
     rate_limit: float = used(
         "SERVER_GRPC_RATE_LIMIT",
         "runtime.grpcRateLimit",

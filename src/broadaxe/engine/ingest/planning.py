@@ -97,14 +97,18 @@ class Planner:
         parent: Parent | None,
         origin: Origin,
         now: datetime,
+        rooted: bool = False,
     ) -> TaskFacts:
-        """The task's facts. The one place where it is decided whether its trace is recorded."""
+        """The task's facts. The one place where it is decided whether its trace is recorded.
+
+        `rooted`: the run is the root of its own trace, whatever its metadata name.
+        """
         task_id = TaskId(self._ids.uuid7())
         run_id = RunId(task_id)
         version = plan.version
         priority = trigger.priority or version.definition.default_priority or 1
-        own = parse_traceparent(read_traceparent(trigger.metadata))
-        trace = self._trace(task_id, own or origin.caller, parent)
+        own = None if rooted else parse_traceparent(read_traceparent(trigger.metadata))
+        trace = self._trace(task_id, own or origin.caller, None if rooted else parent)
         parent_run_id = trigger.parent_run_id or (parent.facts.run_id if parent is not None else None)
         return TaskFacts(
             tenant_id=tenant_id,

@@ -38,6 +38,7 @@ from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import RunTraces, run_context
 from broadaxe.store.ledger import NewTask
 from broadaxe.store.run_ledger import NewRun
+from broadaxe.store.schedule_ledger import NOBODY, FireClaim
 
 
 class ComingRun:
@@ -133,6 +134,18 @@ class Triggers:
             items.append((trigger, plan, parent))
         return await self._create(tenant_id, items, origin) if items else []
 
+    async def planned(
+        self, tenant_id: TenantId, trigger: Trigger, fire: FireClaim, origin: Origin
+    ) -> UUID | None:
+        """Start the run of a due time, in a trace of its own; None if that is not to be had any more."""
+        self._gate.require()
+        check(trigger, self._options)
+        plan = await self._plan(tenant_id, trigger.workflow)
+        await self._require_runnable(plan)
+        parent = await self._parent(tenant_id, trigger) if trigger.parent_task_id is not None else None
+        ids = await self._create(tenant_id, [(trigger, plan, parent)], origin, fire)
+        return ids[0] if ids[0] != NOBODY else None
+
     async def settle(self) -> None:
         """Wait until no creation is in flight."""
         while self._in_flight:
@@ -157,14 +170,18 @@ class Triggers:
         return Parent(stored.facts, stored.status.attempt)
 
     async def _create(
-        self, tenant_id: TenantId, items: list[tuple[Trigger, StepPlan, Parent | None]], origin: Origin
+        self,
+        tenant_id: TenantId,
+        items: list[tuple[Trigger, StepPlan, Parent | None]],
+        origin: Origin,
+        fire: FireClaim | None = None,
     ) -> list[UUID]:
         self._gate.require()
         self._require_room(tenant_id, items)
         coming: list[Coming | ComingRun] = []
         tasks: list[NewTask | NewRun] = []
         for trigger, plan, parent in items:
-            one, task = self._prepare(tenant_id, trigger, plan, parent, origin)
+            one, task = self._prepare(tenant_id, trigger, plan, parent, origin, fire)
             coming.append(one)
             tasks.append(task)
         answer: Future[list[UUID]] = asyncio.get_running_loop().create_future()
@@ -193,15 +210,24 @@ class Triggers:
                 raise ResourceExhausted(f"queue {action} holds {queue.size} tasks; its limit is reached")
 
     def _prepare(
-        self, tenant_id: TenantId, trigger: Trigger, plan: StepPlan, parent: Parent | None, origin: Origin
+        self,
+        tenant_id: TenantId,
+        trigger: Trigger,
+        plan: StepPlan,
+        parent: Parent | None,
+        origin: Origin,
+        fire: FireClaim | None,
     ) -> "tuple[Coming | ComingRun, NewTask | NewRun]":
         now = self._clock.now()
-        facts = self._planner.facts(tenant_id, trigger, plan, parent, origin, now)
+        origin.made_at = now
+        facts = self._planner.facts(tenant_id, trigger, plan, parent, origin, now, rooted=fire is not None)
         if plan.dag is not None:
-            return self._prepare_run(trigger, plan.dag, facts, origin)
+            return self._prepare_run(trigger, plan.dag, facts, origin, fire)
         status: TaskStatus = waiting_status(now)
         need = need_of(plan, facts)
-        worker = self._scheduler.reserve(tenant_id, plan.step.action, need, facts.id)
+        worker = None
+        if not self._memory.pauses.holds(tenant_id, facts.workflow_id):
+            worker = self._scheduler.reserve(tenant_id, plan.step.action, need, facts.id)
         if worker is not None:
             decision = decide(status, plan.policy, Assigned(worker.row.id), now)
             assert decision is not None
@@ -214,10 +240,15 @@ class Triggers:
             origin.parent = place
         trace = place if place.sampled else None
         coming = Coming(live, worker, self._gate.generation)
-        return coming, NewTask(facts, status, claim_of(trigger), trace)
+        return coming, NewTask(facts, status, claim_of(trigger) if fire is None else None, trace, fire)
 
     def _prepare_run(
-        self, trigger: Trigger, dag: DagPlan, facts: TaskFacts, origin: Origin
+        self,
+        trigger: Trigger,
+        dag: DagPlan,
+        facts: TaskFacts,
+        origin: Origin,
+        fire: FireClaim | None,
     ) -> tuple[ComingRun, NewRun]:
         run = LiveRun(facts_of_run(facts), dag, Progress(dag.graph), facts.input)
         flight = self._book.begin(run)
@@ -226,7 +257,8 @@ class Triggers:
             origin.parent = place
         trace = place if place.sampled else None
         change = flight.change
-        new = NewRun(run.facts, change.tasks, change.opened, claim_of(trigger), trace)
+        claim = claim_of(trigger) if fire is None else None
+        new = NewRun(run.facts, change.tasks, change.opened, claim, trace, fire)
         return ComingRun(run, flight, self._gate.generation), new
 
     def _created(

@@ -124,7 +124,9 @@ class Changes:
                 notes = (Note(NoteKind.CANCELLED, 0, now, decided.reason),)
         place = run_context(facts)
         trace = place if place.sampled else None
-        return Coming(decided.step, live, worker, decided), NewTask(facts, live.status, None, trace, notes)
+        return Coming(decided.step, live, worker, decided), NewTask(
+            facts, live.status, trace=trace, notes=notes
+        )
 
     def _again(self, run: LiveRun, live: LiveTask, decided: Decided, now: datetime) -> Again:
         event: Readied | PassedOver | RuledOut
@@ -147,7 +149,9 @@ class Changes:
     def _place(self, live: LiveTask, now: datetime) -> tuple[Worker | None, TaskStatus]:
         """A slot, if one is free and nobody waits before it."""
         facts, plan = live.facts, live.plan
-        worker = self._scheduler.reserve(facts.tenant_id, plan.step.action, live.need, facts.id)
+        worker = None
+        if not self._memory.pauses.holds(facts.tenant_id, facts.workflow_id):
+            worker = self._scheduler.reserve(facts.tenant_id, plan.step.action, live.need, facts.id)
         if worker is None:
             self._memory.queue(facts.tenant_id, plan.step.action).arriving += 1
             return None, live.status

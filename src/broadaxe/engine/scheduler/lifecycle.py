@@ -7,6 +7,7 @@ from typing import Protocol
 from broadaxe.domain.errors import BroadaxeError
 from broadaxe.domain.task import (
     Assigned,
+    CancelRequested,
     Decision,
     ExecutionTimedOut,
     Replayed,
@@ -40,6 +41,7 @@ _REASONS = {"Failed": "failure", "ExecutionTimedOut": "timeout", "WorkerLost": "
 _INTERNAL = (ExecutionTimedOut, ScheduleTimedOut, RetryDue, WorkerLost, SendFailed)
 _LONGEST_PAUSE = 60.0
 _SOON = 0.05
+PAUSED_FOR_TOO_LONG = "Its workflow was paused for longer than the task may wait"
 
 
 class Watchers(Protocol):
@@ -212,6 +214,9 @@ class Lifecycle:
             self._timers.after(pause, partial(self._wait_again, live))
         elif isinstance(event, _INTERNAL):
             self._timers.after(pause, partial(self._again, live, event))
+        elif isinstance(event, CancelRequested) and live.timer is None:
+            # The end of a pause's patience: a person who cancels leaves the timer as it is.
+            live.timer = self._timers.after(pause, partial(self._due, live, event))
 
     def trace_of(self, live: LiveTask, event: TaskEvent) -> TraceContext | None:
         """Writes about an assigned attempt belong to it, others to the run."""
@@ -297,13 +302,22 @@ class Lifecycle:
         for watcher in self._watchers:
             watcher.finished(live)
 
+    def arm(self, live: LiveTask) -> None:
+        """What it waits for is another: set its due time anew."""
+        self._arm(live)
+
     def _arm(self, live: LiveTask, at_least: float = 0.0) -> None:
         """Set the one due time the task's state has."""
         self._timers.cancel(live.timer)
         status, now = live.status, self._clock.now()
         event: TaskEvent
-        if status.state is TaskState.QUEUED:
-            waited = (now - status.queued_at).total_seconds()
+        pause = self._memory.pauses.of(live)
+        if status.state is TaskState.QUEUED and pause is not None and pause.active:
+            left = (pause.expires(status.queued_at) - now).total_seconds()
+            event = CancelRequested(status.attempt, PAUSED_FOR_TOO_LONG)
+        elif status.state is TaskState.QUEUED:
+            since = status.queued_at if pause is None else pause.waits_since(status.queued_at)
+            waited = (now - since).total_seconds()
             left, event = live.plan.policy.schedule_timeout - waited, ScheduleTimedOut(status.attempt)
         elif status.state is TaskState.DELAYED and status.retry_at is not None:
             left, event = (status.retry_at - now).total_seconds(), RetryDue(status.attempt)
@@ -316,6 +330,11 @@ class Lifecycle:
 
     def _due(self, live: LiveTask, event: TaskEvent) -> None:
         live.timer = None
+        if isinstance(event, ScheduleTimedOut | CancelRequested) and not live.gone:
+            pause = self._memory.pauses.of(live)
+            if (pause is not None and pause.active) is not isinstance(event, CancelRequested):
+                self._arm(live)  # paused or resumed meanwhile
+                return
         self._again(live, event)
 
     def _again(self, live: LiveTask, event: TaskEvent) -> None:

@@ -5,6 +5,7 @@ from uuid import UUID
 from broadaxe.domain.ids import TenantId
 from broadaxe.engine.runs.live_run import LiveRun
 from broadaxe.engine.scheduler.live import LiveTask
+from broadaxe.engine.scheduler.pauses import Pauses
 from broadaxe.engine.scheduler.queues import Queue
 from broadaxe.engine.scheduler.workers import ActionRing, Worker
 
@@ -19,6 +20,7 @@ class Memory:
         self.queues: dict[tuple[UUID, str], Queue] = {}
         self.workers: dict[UUID, Worker] = {}
         self.rings: dict[tuple[UUID, str], ActionRing] = {}
+        self.pauses = Pauses()
         self._order = 0
 
     def next_order(self) -> int:
@@ -77,3 +79,4 @@ class Memory:
         self.queues.clear()
         self.workers.clear()
         self.rings.clear()
+        self.pauses.clear()

@@ -56,7 +56,9 @@ class Scheduler:
             self.wake_worker(worker)
 
     def enqueue(self, live: LiveTask) -> None:
-        """Let a task wait for a worker."""
+        """Let a task wait for a worker, or for the end of its workflow's pause."""
+        if self._memory.pauses.park(live):
+            return
         queue = self._memory.queue(*live.queue_key)
         if live.entry is None:
             queue.push(live)
@@ -64,6 +66,7 @@ class Scheduler:
 
     def remove(self, live: LiveTask) -> None:
         """Take a task out of its queue."""
+        self._memory.pauses.leave(live)
         if live.entry is not None:
             self._memory.queue(*live.queue_key).remove(live)
 

@@ -7,6 +7,7 @@ ride on another commit, or on the write of its own end.
 import asyncio
 from asyncio import Future
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
@@ -22,6 +23,8 @@ from broadaxe.telemetry.context import TraceContext
 
 Written = Future[bool] | Future[ChangeResult | None]
 """False and None: the compare did not hold."""
+USUAL_COMMIT = timedelta(seconds=10)
+"""Writes that take no longer need not be remembered: the moment that is told lags behind by this much."""
 
 
 class Consequences(Protocol):
@@ -64,7 +67,10 @@ class TaskWrites:
         self._after = consequences
         self._held: dict[LiveTask, None] = {}
         self._hold_timer: Timer | None = None
-        self._in_flight = 0
+        self._in_flight: dict[LiveTask, datetime] = {}
+        """When what is being written was judged, oldest first."""
+        self._slow: tuple[datetime, datetime] | None = None
+        """When the oldest write that took long was judged, and when the last such one was committed."""
         self._idle: list[Future[None]] = []
 
     def submit(self, live: LiveTask, event: TaskEvent) -> "Future[TaskStatus | None]":
@@ -83,13 +89,28 @@ class TaskWrites:
         """Another commit is about to be asked for: held starts join it."""
         if not self._held:
             return
+        now = self._clock.now()
         held, self._held = self._held, {}
         self._timers.cancel(self._hold_timer)
         self._hold_timer = None
         for live in held:
             start, live.held = live.held, None
             if start is not None and not live.gone:
-                self._write(live, start.waiting[0], Decision(start.status), start.waiting[1:])
+                self._write(live, start.waiting[0], Decision(start.status), start.waiting[1:], now)
+
+    def judged_before(self, left: datetime) -> datetime:
+        """A moment before which no write was judged whose span may still be here; `left`: what ended before
+        that, by the time of its commit, has left."""
+        moment = left - USUAL_COMMIT
+        if self._in_flight:
+            moment = min(moment, next(iter(self._in_flight.values())))
+        if self._slow is not None:
+            judged, committed = self._slow
+            if left > committed:
+                self._slow = None
+            else:
+                moment = min(moment, judged)
+        return moment
 
     async def settle(self) -> None:
         """Wait until nothing is held or in flight."""
@@ -118,7 +139,8 @@ class TaskWrites:
             return
         event = submission.event
         base = live.status if live.held is None else live.held.status
-        decision = decide(base, live.plan.policy, event, self._clock.now())
+        now = self._clock.now()
+        decision = decide(base, live.plan.policy, event, now)
         if decision is None:
             if live.held is not None and isinstance(event, Started) and event.attempt == base.attempt:
                 live.held.waiting.append(submission)
@@ -137,16 +159,18 @@ class TaskWrites:
             starts = live.held.waiting
             live.held = None
             self._held.pop(live, None)
-        self._write(live, submission, decision, starts)
+        self._write(live, submission, decision, starts, now)
         self.ride()
 
     def _hold_over(self) -> None:
         self._hold_timer = None
         self.ride()
 
-    def _write(self, live: LiveTask, main: Submission, decision: Decision, also: list[Submission]) -> None:
+    def _write(
+        self, live: LiveTask, main: Submission, decision: Decision, also: list[Submission], judged: datetime
+    ) -> None:
         live.writing = True
-        self._in_flight += 1
+        self._in_flight[live] = judged
         status = live.status
         write = TaskWrite(
             tenant_id=live.facts.tenant_id,
@@ -179,11 +203,16 @@ class TaskWrites:
         also: list[Submission],
         future: "Written",
     ) -> None:
-        self._in_flight -= 1
+        judged = self._in_flight.pop(live)
         live.writing = False
         try:
             self._settle_write(live, main, decision, also, future)
         finally:
+            now = self._clock.now()
+            if now - judged >= USUAL_COMMIT:
+                # Held while the database was away: its span has an end long past, and leaves only now.
+                first = judged if self._slow is None else min(self._slow[0], judged)
+                self._slow = (first, now)
             if not self._in_flight and self._idle:
                 waiters, self._idle = self._idle, []
                 for waiter in waiters:

@@ -26,7 +26,6 @@ from broadaxe.telemetry import names as T
 _LOG = logging.getLogger(__name__)
 _WORKERS_SINCE = timedelta(minutes=10)
 _PAUSE = (0.2, 5.0)
-_LONGEST_COMMIT = timedelta(seconds=10)
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -105,13 +104,13 @@ class Ownership:
     def confirmed_until(self) -> datetime | None:
         """Whatever ended before this moment has left as spans; None while that is not known.
 
-        An end has its time from when it was judged, and its span from when it was committed: the moment lags
-        behind by what a commit may take. Telling a little too much again does no harm, the ids are the same.
+        An end has its time from when it was judged, and its span from when it was committed. Telling a little
+        too much again does no harm, the ids are the same.
         """
         left = self._options.confirmed_until()
         if left is None or self._told_again is None or left < self._told_again:
             return None
-        return left - _LONGEST_COMMIT
+        return self._lifecycle.writes.judged_before(left)
 
     def lost(self) -> None:
         """The ledger says that another process owns the lease."""
@@ -145,6 +144,8 @@ class Ownership:
         self._catalog.forget_names()
         for row in await self._ledger.load_workers(self._clock.now() - _WORKERS_SINCE):
             self._memory.add_worker(Worker(row, now))
+        # Before the tasks: those of a paused workflow do not enter their queues.
+        self._memory.pauses.load(await self._ledger.schedules.load_pauses())
         found, runs = await self._read()
         homeless = self._adopt(found)
         if self._lost.is_set():
@@ -234,7 +235,7 @@ class Ownership:
             for ended in attempts:
                 plan = await self._plan(ended.facts)
                 if plan is not None:
-                    self._traces.attempt_ended(ended.facts, plan, ended.record, replayed=True)
+                    self._traces.told_again(ended, plan)
         async for page in self._ledger.load_finished_since(since):
             for stored in page:
                 plan = await self._plan(stored.facts)

@@ -21,6 +21,7 @@ from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.operations import Operations
 from broadaxe.engine.scheduler.timers import Timer, Timers
+from broadaxe.engine.schedules.changes import ScheduleChanges, read_change
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import SYSTEM
 from broadaxe.store.ledger import Message, MessageKind
@@ -46,6 +47,7 @@ class Sweep:
         catalog: Catalog,
         desk: WorkerDesk,
         operations: Operations,
+        changes: ScheduleChanges,
         confirmed_until: Callable[[], datetime | None],
         tally: Tally,
     ) -> None:
@@ -58,6 +60,7 @@ class Sweep:
         self._catalog = catalog
         self._desk = desk
         self._operations = operations
+        self._changes = changes
         self._confirmed_until = confirmed_until
         self._tally = tally
         self._timer: Timer | None = None
@@ -87,27 +90,31 @@ class Sweep:
 
     def wake(self) -> None:
         """Messages wait."""
+        self._begin(told=True)
+
+    def _begin(self, told: bool) -> None:
         if not self._running:
             return
         if self._task is not None and not self._task.done():
             self._again = True
         elif self._gate.open:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="sweep")
+            self._task = asyncio.get_running_loop().create_task(self._run(told), name="sweep")
 
     def _due(self) -> None:
         self._timer = self._timers.after(self._options.sweep_every, self._due)
         self._tally.flush()
         if self._task is None or self._task.done():
-            self.wake()
+            self._begin(told=False)
 
-    async def _run(self) -> None:
+    async def _run(self, told: bool) -> None:
         again = True
         while again:
             self._again = False
-            await self._sweep()
+            await self._sweep(told)
             again = self._again and self._gate.open
+            told = True
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, told: bool) -> None:
         began = self._clock.now_ns()
         try:
             messages = await self._ledger.sweep(self._confirmed_until())
@@ -119,6 +126,8 @@ class Sweep:
         self.failures = 0
         if not messages:
             return
+        if not told:
+            self._tally.found(len(messages))
         self._tracer.emit(
             T.SPAN_SWEEP,
             self._tracer.new_root(),
@@ -159,6 +168,9 @@ class Sweep:
         if message.kind is MessageKind.TOKEN_REVOKED:
             for listener in self.on_token_revoked:
                 listener(message)
+            return
+        if message.kind is MessageKind.SCHEDULES_CHANGED:
+            await self._changes.apply(message.tenant_id, read_change(message.body))
             return
         body = msgspec.json.decode(message.body or b"{}", type=_Body)
         tenant_id: TenantId = message.tenant_id

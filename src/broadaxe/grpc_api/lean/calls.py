@@ -103,8 +103,12 @@ class Calls:
 
     async def _single(self, stream: Stream, route: Route, request: "bytes | Stream", call: Call) -> None:
         try:
-            stream.reply(await self._pipeline.single(route.method, request, call))
+            reply = await self._pipeline.single(route.method, request, call)
+            if call.initial_metadata or call.trailing_metadata:
+                stream.tell(call)
+            stream.reply(reply)
         except RpcError as error:
+            stream.tell(call)
             stream.finish(error.code, error.message, status_details(error))
         except Exception:
             log.exception("%s could not be answered", route.name)
@@ -114,9 +118,13 @@ class Calls:
         try:
             async with aclosing(self._pipeline.stream(route.method, request, call)) as replies:
                 async for reply in replies:
+                    if not stream.started:
+                        stream.tell(call)
                     await stream.send(reply)
+            stream.tell(call)
             stream.finish()
         except RpcError as error:
+            stream.tell(call)
             stream.finish(error.code, error.message, status_details(error))
         except Exception:
             log.exception("%s could not be answered", route.name)

@@ -1,6 +1,7 @@
 """The streams of one connection: how they begin, go on and end."""
 
 import asyncio
+from collections import deque
 
 from broadaxe.grpc_api.lean import frames as F
 from broadaxe.grpc_api.lean.allowance import Allowance
@@ -13,7 +14,8 @@ from broadaxe.grpc_api.lean.stream import Stream
 _BLOCK_FACTOR = 2
 """A header block may be so many times as long as the list it stands for, since clients may encode badly."""
 _MAX_CONTINUATIONS = 64
-_REMEMBERED = 4096
+_REMEMBERED = 1024
+_REMEMBERED_OF_THE_PEER = 32
 _EARLY_WAIT = 0.5
 
 
@@ -39,12 +41,14 @@ class Connection(Link):
         self._calls = shared.calls
         self._max_streams = settings.max_concurrent_streams
         self._max_block = _BLOCK_FACTOR * settings.max_header_list
-        self._heads = HeadReader(Decoder(), settings.max_header_list)
+        self._heads = HeadReader(Decoder(texts=shared.texts), settings.max_header_list, shared.heads)
         self._resets = Allowance(
             "cancelled calls", max(1000, settings.max_concurrent_streams), 1000, shared.loop.time
         )
-        self._closed: dict[int, bool] = {}
-        """Streams that ended lately, and whether the peer may have sent frames before it knew."""
+        self._over: deque[int] = deque(maxlen=_REMEMBERED_OF_THE_PEER)
+        """Streams that ended lately and the peer knows it. Kept for the right code alone, so few are."""
+        self._ended: dict[int, None] = {}
+        """Streams that we ended lately: the peer may have sent frames before it knew."""
         self._early: dict[int, asyncio.TimerHandle] = {}
         """Answered streams whose requests are not complete, and when they will be reset."""
         self._block: _Block | None = None
@@ -64,16 +68,19 @@ class Connection(Link):
             return
         self._shared.usage.streams -= 1
         self._calls.ended(stream)
-        self._remember(number, by_us)
+        if by_us:
+            self._remember(number)
+        else:
+            self._over.append(number)
         if self.left and not self.streams:
             self.close()
 
-    def _remember(self, number: int, by_us: bool) -> None:
-        closed = self._closed
-        closed[number] = by_us
-        if len(closed) > _REMEMBERED:
-            for old in list(closed)[: _REMEMBERED // 2]:
-                del closed[old]
+    def _remember(self, number: int) -> None:
+        ended = self._ended
+        ended[number] = None
+        if len(ended) > _REMEMBERED:
+            for old in list(ended)[: _REMEMBERED // 2]:
+                del ended[old]
 
     def answered_early(self, number: int, *, heard: bool) -> None:
         """Tell the client that it need not finish its request; when none of that came, a moment later: grpcio
@@ -114,7 +121,7 @@ class Connection(Link):
             stream.reset(code)
         else:
             self.sender.write(F.reset_frame(number, code))
-            self._remember(number, True)
+            self._remember(number)
 
     def on_data(self, flags: int, number: int, payload: bytes) -> None:
         """DATA: a part of a request."""
@@ -139,7 +146,7 @@ class Connection(Link):
         """A frame for a stream that is not open."""
         if number == 0 or number > self.last:
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"{what} on a stream that is not open")
-        if not self._closed.get(number, False):
+        if number not in self._ended:
             raise StreamFault(ErrorCode.STREAM_CLOSED)
 
     def on_headers(self, flags: int, number: int, payload: bytes) -> None:
@@ -186,10 +193,10 @@ class Connection(Link):
         elif number <= self.last:
             self._heads.skip(block)
             self.nuisances.spend()
-            if number not in self._closed:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "streams must be opened in order")
-            if not self._closed[number]:
+            if number in self._over:
                 raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a stream that is closed")
+            if number not in self._ended:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "streams must be opened in order")
             self._forget_early(number)
         elif self.left:
             self._heads.skip(block)

@@ -72,6 +72,17 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
 
 
+def header_frames(flags: int, stream: int, block: bytes, max_frame: int) -> bytes:
+    """HEADERS, and CONTINUATION as far as the block does not fit into one frame."""
+    if len(block) <= max_frame:
+        return frame(HEADERS, flags | END_HEADERS, stream, block)
+    frames = [frame(HEADERS, flags, stream, block[:max_frame])]
+    for start in range(max_frame, len(block), max_frame):
+        last = END_HEADERS if start + max_frame >= len(block) else 0
+        frames.append(frame(CONTINUATION, last, stream, block[start : start + max_frame]))
+    return b"".join(frames)
+
+
 def settings_frame(values: dict[int, int]) -> bytes:
     """SETTINGS with these values."""
     return frame(SETTINGS, 0, 0, b"".join(_setting.pack(*pair) for pair in values.items()))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from broadaxe.grpc_api.call import Code
 from broadaxe.grpc_api.lean.hpack import Decoder, Field, list_size
+from broadaxe.grpc_api.lean.memo import Memo
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 _BAD_VALUE = re.compile(r"[\x00\r\n]").search
@@ -27,7 +28,8 @@ ACCEPTED = "identity, deflate, gzip"
 
 _NOT_GRPC = b"This port speaks gRPC.\n"
 
-_MOST_KEPT = 64
+_MOST_BLOCKS = 32
+_MOST_HEADS = 64
 _LARGEST_KEPT = 2048
 _LONGEST_BLOCK = 256
 _TOO_LARGE = "the metadata is larger than {} bytes"
@@ -58,19 +60,23 @@ class Head:
     """Not None: a gRPC call that has to be refused so."""
 
 
+Heads = Memo[tuple[Field, ...], Head]
+
+
 class HeadReader:
     """Reads the header blocks of one connection.
 
     Requests of one client are alike, so heads are kept: by the block itself as long as it only refers to
-    the table, and by the list of fields without the time-out, which often differs in each call.
+    the table, and by the list of fields without the time-out, which often differs in each call. The latter
+    may be shared with other connections.
     """
 
-    def __init__(self, decoder: Decoder, limit: int) -> None:
+    def __init__(self, decoder: Decoder, limit: int, heads: Heads | None = None) -> None:
         self._decoder = decoder
         self._limit = limit
         self._blocks: dict[bytes, tuple[Head, float | None]] = {}
         self._valid_for = decoder.changes
-        self._heads: dict[tuple[Field, ...], Head] = {}
+        self._heads: Heads = Memo(_MOST_HEADS) if heads is None else heads
 
     def read(self, block: bytes) -> tuple[Head, float | None]:
         """The head and the time-out in seconds; raises `HpackError` or `Malformed`."""
@@ -85,7 +91,7 @@ class HeadReader:
         fields = decoder.decode(block)
         self._valid_for = decoder.changes
         head, timeout = self._head(fields)
-        if before == decoder.changes and len(self._blocks) < _MOST_KEPT and len(block) < _LONGEST_BLOCK:
+        if before == decoder.changes and len(self._blocks) < _MOST_BLOCKS and len(block) < _LONGEST_BLOCK:
             self._blocks[block] = (head, timeout)
         return head, timeout
 
@@ -111,9 +117,7 @@ class HeadReader:
                 return Head("", {}, refusal=(Code.RESOURCE_EXHAUSTED, _TOO_LARGE.format(self._limit))), None
             head = read_head(fields)
             if size <= _LARGEST_KEPT:
-                if len(self._heads) >= _MOST_KEPT:
-                    self._heads.clear()
-                self._heads[key] = head
+                self._heads.put(key, head)
         return head, timeout
 
 

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from broadaxe.grpc_api.lean import huffman
+from broadaxe.grpc_api.lean.memo import Memo
 
 Field = tuple[str, str]
+Texts = Memo[bytes, str]
 
 STATIC: tuple[Field, ...] = (
     ("", ""),  # indexes begin at 1
@@ -88,11 +90,11 @@ class Decoder:
     same large entry over and over shares its text, so a block bounds the memory of what it stands for.
     """
 
-    def __init__(self, table_limit: int = 4096) -> None:
+    def __init__(self, table_limit: int = 4096, texts: Texts | None = None) -> None:
         self._limit = self._table_limit = table_limit
         self._dynamic: list[Field] = []
         self._size = 0
-        self._texts: dict[bytes, str] = {}
+        self._texts: Texts = Memo(_MOST_KEPT) if texts is None else texts
         self.changes = 0
         """How often the table has changed: what a block means depends on it."""
 
@@ -194,9 +196,7 @@ class Decoder:
             except huffman.HuffmanError as error:
                 raise HpackError(str(error)) from None
             if size <= _LONGEST_KEPT:
-                if len(self._texts) >= _MOST_KEPT:
-                    self._texts.clear()
-                self._texts[raw] = text
+                self._texts.put(raw, text)
         return text, end
 
 

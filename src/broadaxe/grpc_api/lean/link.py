@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
@@ -10,8 +11,10 @@ from broadaxe.grpc_api.lean import frames as F
 from broadaxe.grpc_api.lean.allowance import Allowance, PingPolicy
 from broadaxe.grpc_api.lean.calls import Calls
 from broadaxe.grpc_api.lean.frames import ConnectionFault, ErrorCode, StreamFault
-from broadaxe.grpc_api.lean.hpack import HpackError
+from broadaxe.grpc_api.lean.head import Heads
+from broadaxe.grpc_api.lean.hpack import HpackError, Texts
 from broadaxe.grpc_api.lean.keepalive import Keepalive
+from broadaxe.grpc_api.lean.memo import Memo
 from broadaxe.grpc_api.lean.sender import Sender
 from broadaxe.grpc_api.lean.settings import LeanSettings
 from broadaxe.grpc_api.lean.stream import Stream
@@ -21,6 +24,8 @@ log = logging.getLogger(__name__)
 
 CONNECTION_WINDOW = 16 * 1024 * 1024
 """Given back as it is received: each stream's own window, and the limit on what is held, bound the memory."""
+_HEADS_KEPT = 1024
+_TEXTS_KEPT = 4096
 _WRITE_BUFFER = 256 * 1024
 _GOODBYE_PING = b"goodbye!"
 _GOODBYE_WAIT = 1.0
@@ -37,13 +42,16 @@ class Shared:
     settings: LeanSettings
     calls: Calls
     usage: Usage
+    heads: Heads = field(default_factory=lambda: Memo(_HEADS_KEPT))
+    texts: Texts = field(default_factory=lambda: Memo(_TEXTS_KEPT))
+    """What clients send again and again. Shared: kept for each connection it would be most of its memory."""
     connections: "set[Link]" = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set whenever a connection goes."""
     stopping: bool = False
 
 
-class Link(asyncio.Protocol):
+class Link(asyncio.Protocol, ABC):
     """What a connection does for itself. `Connection` adds the streams."""
 
     def __init__(self, shared: Shared) -> None:
@@ -117,6 +125,8 @@ class Link(asyncio.Protocol):
         self.keepalive.start()
         if self._shared.stopping:
             self.leave()
+        elif self._shared.usage.connections > settings.max_connections:
+            self._fail(ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many connections"), "limit")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel what nobody waits for."""
@@ -278,14 +288,18 @@ class Link(asyncio.Protocol):
 
     # The end
 
-    def _fail(self, fault: ConnectionFault) -> None:
+    def _fail(self, fault: ConnectionFault, why: str = "") -> None:
         """The peer broke the rules: say which, and close."""
         log.info("%s: %s (%s)", self.peer, fault.text, fault.code.name)
+        if not why:
+            why = "flood" if fault.code is ErrorCode.ENHANCE_YOUR_CALM else "protocol"
+        self._shared.usage.ended[why] += 1
         self.sender.write(F.goaway_frame(self.last, fault.code, fault.text))
         self.close()
 
     def _give_up(self) -> None:
         log.info("%s does not answer", self.peer)
+        self._shared.usage.ended["silent"] += 1
         self.abort()
 
     def close(self) -> None:
@@ -328,29 +342,29 @@ class Link(asyncio.Protocol):
 
     # What streams need
 
+    @abstractmethod
     def refuse(self, number: int, code: ErrorCode) -> None:
         """End a stream by RST_STREAM."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_data(self, flags: int, number: int, payload: bytes) -> None:
         """DATA."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_headers(self, flags: int, number: int, payload: bytes) -> None:
         """HEADERS."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_priority(self, flags: int, number: int, payload: bytes) -> None:
         """PRIORITY."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_reset(self, flags: int, number: int, payload: bytes) -> None:
         """RST_STREAM."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_continuation(self, flags: int, number: int, payload: bytes) -> None:
         """CONTINUATION."""
-        raise NotImplementedError
 
 
 def _address(name: object) -> str:

@@ -2,7 +2,7 @@
 
 import base64
 
-from broadaxe.grpc_api.call import Code
+from broadaxe.grpc_api.call import Code, Metadata
 from broadaxe.grpc_api.lean.frames import END_HEADERS, END_STREAM, HEADERS
 from broadaxe.grpc_api.lean.head import ACCEPTED
 from broadaxe.grpc_api.lean.hpack import literal
@@ -34,10 +34,29 @@ def http_block(status: int) -> bytes:
     return _STATUS_NAME + bytes((3,)) + str(status).encode()
 
 
-def status_block(code: Code, message: str, details: bytes | None, limit: int | None, *, alone: bool) -> bytes:
+def metadata_block(metadata: Metadata) -> bytes:
+    """What a handler sends of its own. What it adds in length is less than HTTP/2 counts a field."""
+    return b"".join(
+        literal(
+            key.encode(), base64.b64encode(value).rstrip(b"=") if isinstance(value, bytes) else value.encode()
+        )
+        for key, value in metadata
+    )
+
+
+def status_block(
+    code: Code,
+    message: str,
+    details: bytes | None,
+    limit: int | None,
+    *,
+    alone: bool,
+    metadata: Metadata = (),
+) -> bytes:
     """Trailers with a status; `alone` when no response headers went before.
 
-    `limit` is the largest header list that the client takes: the details go first, then the message.
+    `limit` is the largest header list that the client takes. What does not fit is left out: the details
+    first, then the handler's metadata, then the message.
     """
     text = percent_encoded(message[:_LONGEST_MESSAGE])
     block = _RESPONSE if alone else b""
@@ -49,6 +68,12 @@ def status_block(code: Code, message: str, details: bytes | None, limit: int | N
     if text and len(text) <= room:
         block += literal(b"grpc-message", text)
         room -= len(text) + 44
+    if metadata:
+        own = metadata_block(metadata)
+        size = len(own) + 32 * len(metadata)
+        if size <= room:
+            block += own
+            room -= size
     if details is not None:
         coded = base64.b64encode(details).rstrip(b"=")
         if len(coded) + 55 <= room:

@@ -1,6 +1,7 @@
 """The incoming half of a stream: from DATA frames to the requests of a call."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Protocol
 
@@ -24,7 +25,7 @@ class Bounds(Protocol):
     stream_window: int
 
 
-class Incoming:
+class Incoming(ABC):
     """What a client sends on one stream; an asynchronous iterator where that may be several requests."""
 
     __slots__ = (
@@ -63,17 +64,17 @@ class Incoming:
         self._queue: deque[tuple[bool, bytes]] | None = None
         self._reader: asyncio.Future[None] | None = None
 
+    @abstractmethod
     def complete(self, request: bytes) -> None:
         """The only request is whole."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answer_http(self) -> None:
         """The request of a client that does not speak gRPC is whole."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self, error: RpcError) -> None:
         """End with an error from outside of the call's task, which is cancelled."""
-        raise NotImplementedError
 
     def forget(self) -> None:
         """Drop what is not read."""

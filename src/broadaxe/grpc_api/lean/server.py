@@ -49,7 +49,7 @@ class LeanServer:
         self._listeners: list[asyncio.Server] = []
         self._shared: Shared | None = None
         self._port = 0
-        self.usage = Usage()
+        self.usage = Usage(settings.max_buffered_in_all)
         """What the server holds now."""
 
     @property

@@ -19,6 +19,8 @@ class LeanSettings:
     """Of one message, in either direction, uncompressed."""
     stream_window: int = 10 * 1024 * 1024
     """How much a client may send on one stream before the server has read it."""
+    max_connections: int = 10_000
+    """Open at a time; one more is told to come back later and closed."""
     max_concurrent_streams: int = 10_000
     """Calls open at a time on one connection; more wait in the client."""
     max_header_list: int = 16 * 1024
@@ -26,6 +28,8 @@ class LeanSettings:
     max_buffered: int = 64 * 1024 * 1024
     """Held for one connection: requests not yet complete or not yet read, and replies that it does not take.
     The calls that would exceed it end with RESOURCE_EXHAUSTED."""
+    max_buffered_in_all: int = 512 * 1024 * 1024
+    """The same for all connections together."""
     keepalive_after: float = 30.0
     """The server pings a connection on which it has heard nothing for so long."""
     keepalive_timeout: float = 20.0

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Protocol
 
-from broadaxe.grpc_api.call import Code, RpcError
+from broadaxe.grpc_api.call import Call, Code, Metadata, RpcError
 from broadaxe.grpc_api.lean.frames import (
     DATA,
     END_HEADERS,
@@ -13,6 +13,7 @@ from broadaxe.grpc_api.lean.frames import (
     ErrorCode,
     StreamFault,
     frame,
+    header_frames,
     reset_frame,
 )
 from broadaxe.grpc_api.lean.head import Head
@@ -24,6 +25,7 @@ from broadaxe.grpc_api.lean.replies import (
     RESPONSE_BLOCK,
     RESPONSE_START,
     http_block,
+    metadata_block,
     status_block,
 )
 from broadaxe.grpc_api.lean.request import Bounds, Incoming
@@ -57,19 +59,21 @@ class Stream(Incoming):
     __slots__ = (
         "_held_out",
         "_sent",
-        "_started",
         "_streaming",
         "_trailers",
         "_writer",
         "deadline",
         "deadline_key",
         "ended_out",
+        "initial_metadata",
         "number",
         "owner",
         "rest",
         "route",
+        "started",
         "takes_gzip",
         "task",
+        "trailing_metadata",
         "window",
     )
 
@@ -85,9 +89,11 @@ class Stream(Incoming):
         self.deadline_key = 0
         self.ended_out = False
         self.rest: memoryview | None = None
+        self.initial_metadata: Metadata = ()
+        self.trailing_metadata: Metadata = ()
         self._held_out = self._sent = 0
         self._writer: asyncio.Future[None] | None = None
-        self._started = False
+        self.started = False
         self._streaming = False
         self._trailers: bytes | None = None
 
@@ -96,11 +102,17 @@ class Stream(Incoming):
         """The status has been sent or waits behind a message."""
         return self.ended_out or self._trailers is not None
 
+    def tell(self, call: Call) -> None:
+        """Take over what the handler sends of its own. Before the first message, and before the end."""
+        if not self.ended_out:
+            self.initial_metadata, self.trailing_metadata = call.initial_metadata, call.trailing_metadata
+
     def reply(self, message: bytes) -> None:
         """Answer with this one message and OK."""
         if self.ended_out:
             return
-        if self.ended_in and not self.takes_gzip and self._sender.reply(self, message):
+        plain = not (self.takes_gzip or self.initial_metadata or self.trailing_metadata)
+        if plain and self.ended_in and self._sender.reply(self, message):
             self._release(by_us=False)
         elif self._put(message):
             self.finish()
@@ -143,11 +155,15 @@ class Stream(Incoming):
 
     def start(self) -> None:
         """Send the response's head, unless that has been done."""
-        if self._started:
+        if self.started:
             return
-        self._started = True
+        self.started = True
         self._streaming = not self.takes_gzip
-        if self.takes_gzip:
+        if self.initial_metadata:
+            block = GZIP_RESPONSE_BLOCK if self.takes_gzip else RESPONSE_BLOCK
+            block += metadata_block(self.initial_metadata)
+            self._sender.write(header_frames(0, self.id, block, self._sender.max_frame))
+        elif self.takes_gzip:
             self._sender.write(GZIP_RESPONSE_START, self.number, GZIP_RESPONSE_BLOCK)
         else:
             self._sender.write(RESPONSE_START, self.number, RESPONSE_BLOCK)
@@ -178,12 +194,21 @@ class Stream(Incoming):
         """End with this status, once everything has been sent."""
         if self.ended_out:
             return
-        if code is Code.OK and self._started:
+        if self.initial_metadata:
+            self.start()
+        sender = self._sender
+        if code is Code.OK and self.started and not self.trailing_metadata:
             block = OK_BLOCK
         else:
-            limit = self._sender.header_limit
-            block = status_block(code, message, details, limit, alone=not self._started)
-        last = frame(HEADERS, END_HEADERS | END_STREAM, self.id, block)
+            block = status_block(
+                code,
+                message,
+                details,
+                sender.header_limit,
+                alone=not self.started,
+                metadata=self.trailing_metadata,
+            )
+        last = header_frames(END_STREAM, self.id, block, sender.max_frame)
         if self.rest is None:
             self._finish(last)
         elif code is Code.OK:
@@ -214,9 +239,10 @@ class Stream(Incoming):
 
     def _end_out(self) -> None:
         early = not self.ended_in
-        self._release(by_us=early)
         if early:
+            # First, since the release of the last stream may close the connection.
             self.owner.answered_early(self.id, heard=self.heard)
+        self._release(by_us=early)
 
     # How it ends otherwise
 

@@ -1,15 +1,16 @@
 """`WorkflowService`: triggers by name; registration in its old form."""
 
 from broadaxe.engine.api import Engine, Origin, Trigger
+from broadaxe.engine.schedules.requests import ScheduleRequest
 from broadaxe.grpc_api.call import Call
 from broadaxe.grpc_api.method import Method, service_methods
 from broadaxe.grpc_api.rate_limit import RateGroup
 from broadaxe.grpc_api.servicers.definitions import legacy_definition
-from broadaxe.grpc_api.servicers.fields import label_requests, optional_uuid
+from broadaxe.grpc_api.servicers.fields import label_requests, optional_uuid, time_field
 from broadaxe.grpc_api.wire import workflows_pb2 as pb
 from broadaxe.grpc_api.wire.v1.shared.trigger_pb2 import TriggerWorkflowRequest
 
-MISSING = "is not there yet: scheduled runs and rate limits come later"
+MISSING = "is not there yet: rate limits come later"
 
 
 def trigger(request: TriggerWorkflowRequest, where: str = "") -> Trigger:
@@ -46,6 +47,7 @@ class WorkflowServicer:
                 "PutWorkflow": self.put_workflow,
                 "TriggerWorkflow": self.trigger,
                 "BulkTriggerWorkflow": self.trigger_many,
+                "ScheduleWorkflow": self.schedule,
             },
             RateGroup.WORKFLOW,
             placed=frozenset({"TriggerWorkflow", "BulkTriggerWorkflow"}),
@@ -64,6 +66,26 @@ class WorkflowServicer:
         )
         message.created_at.FromDatetime(version.created_at)
         message.updated_at.FromDatetime(version.created_at)
+        return message
+
+    async def schedule(self, request: pb.ScheduleWorkflowRequest, call: Call) -> pb.WorkflowVersion:
+        """Plan runs."""
+        wanted = ScheduleRequest(
+            workflow=request.name,
+            times=tuple(time_field(one, f"schedules[{at}]") for at, one in enumerate(request.schedules)),
+            input=request.input.encode(),
+            metadata=request.additional_metadata.encode(),
+            priority=request.priority if request.HasField("priority") else None,
+            parent_run_id=optional_uuid(request.parent_id, "parent_id"),
+            parent_task_id=optional_uuid(request.parent_task_run_external_id, "parent_task_run_external_id"),
+            child_index=request.child_index if request.HasField("child_index") else None,
+            child_key=request.child_key or None,
+        )
+        planned = await self._engine.schedules.schedule(call.tenant_id, wanted, Origin(caller=call.caller))
+        message = pb.WorkflowVersion()
+        for run_id, at in planned:
+            one = message.scheduled_workflows.add(id=str(run_id))
+            one.trigger_at.FromDatetime(at)
         return message
 
     async def trigger(self, request: TriggerWorkflowRequest, call: Call) -> pb.TriggerWorkflowResponse:

@@ -6,9 +6,11 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw
 
+from broadaxe.domain.schedule import Pause, PausedRuns
 from broadaxe.domain.workflow import Concurrency, StepDefinition, WorkflowDefinition
 from broadaxe.rest_api.encoders.payloads import as_optional_object, paginate
 from broadaxe.rest_api.models.envelope import APIResourceMeta
+from broadaxe.rest_api.models.schedules import QueueBehavior
 from broadaxe.rest_api.models.workflows import (
     ConcurrencySetting,
     Job,
@@ -34,15 +36,18 @@ _STRATEGIES: dict[int, LimitStrategy] = {
 }
 
 
-def encode_workflow(workflow: WorkflowView) -> Workflow:
+def encode_workflow(workflow: WorkflowView, pause: Pause | None = None) -> Workflow:
     """A workflow with its versions and the steps of the newest."""
     newest = workflow.versions[0]
+    paused = pause if pause is not None and pause.active else None
     return Workflow(
         metadata=APIResourceMeta(workflow.id, workflow.created_at, newest.created_at),
         name=workflow.name,
         tenant_id=workflow.tenant_id,
         description=newest.definition.description or None,
-        is_paused=False,
+        is_paused=workflow.paused,
+        paused_workflow_cron_run_queue_behavior=_behavior(paused.crons) if paused else None,
+        paused_workflow_scheduled_run_queue_behavior=_behavior(paused.scheduled) if paused else None,
         versions=[
             WorkflowVersionMeta(
                 metadata=_head(version),
@@ -55,6 +60,10 @@ def encode_workflow(workflow: WorkflowView) -> Workflow:
         jobs=_jobs(newest),
         triggers=_triggers(newest),
     )
+
+
+def _behavior(runs: PausedRuns) -> QueueBehavior:
+    return "QUEUE" if runs is PausedRuns.QUEUE else "DROP"
 
 
 def encode_workflow_page(page: Page[WorkflowView]) -> WorkflowList:

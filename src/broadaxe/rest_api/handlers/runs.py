@@ -3,11 +3,10 @@
 import asyncio
 from uuid import UUID
 
-import msgspec
-
 from broadaxe.domain.errors import Unavailable
 from broadaxe.engine.api import Origin, Trigger
 from broadaxe.rest_api.call import Answer, Call
+from broadaxe.rest_api.decoding import object_bytes, optional_object_bytes
 from broadaxe.rest_api.encoders.payloads import paginate
 from broadaxe.rest_api.encoders.runs import (
     ONE_PAGE,
@@ -29,7 +28,7 @@ from broadaxe.rest_api.models.runs import (
     V1WorkflowRunDetails,
     V1WorkflowRunDisplayNameList,
 )
-from broadaxe.rest_api.problems import Refusal, not_found
+from broadaxe.rest_api.problems import not_found
 from broadaxe.rest_api.queries import (
     DisplayNamesQuery,
     PageQuery,
@@ -131,12 +130,11 @@ async def count_by_status(call: Call) -> list[V1TaskRunMetric]:
 async def trigger_run(call: Call) -> V1WorkflowRunDetails:
     """Start a run; the answer comes once the run can be read."""
     request = call.json(V1TriggerWorkflowRunRequest)
-    metadata = bytes(request.additional_metadata)
     origin = Origin(caller=call.span.caller)
     trigger = Trigger(
         workflow=request.workflow_name,
-        input=_object("input", request.input),
-        metadata=None if metadata == b"null" else _object("additionalMetadata", request.additional_metadata),
+        input=object_bytes("input", request.input),
+        metadata=optional_object_bytes("additionalMetadata", request.additional_metadata),
         priority=request.priority,
     )
     run_id = await call.services.commands.trigger(call.tenant_id, trigger, origin)
@@ -156,15 +154,3 @@ async def _visible(call: Call, run_id: UUID) -> RunView:
         if clock.monotonic() >= deadline:
             raise Unavailable(f"run {run_id} was started, but cannot be read yet")
         await asyncio.sleep(_VISIBLE_STEP)
-
-
-def _object(name: str, raw: msgspec.Raw) -> bytes:
-    """The text of an object, byte for byte."""
-    text = bytes(raw)
-    if text[:1] != b"{":
-        raise Refusal(400, f"{name}: Expected `object`", name)
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        raise Refusal(400, f"{name}: not valid UTF-8", name) from None
-    return text

@@ -96,7 +96,7 @@ async def _change(
         # Found by the read side's rules, so that a status means here what lists show.
         ids = await call.views.list_run_ids(call.tenant_id, _filter(where))
     wanted = list(dict.fromkeys(ids or ()))
-    origin = Origin(caller=call.span.caller)
+    origin = Origin(caller=call.span.below)
     changed: list[UUID] = []
     for start in range(0, len(wanted), CHUNK):
         changed += await change(call.tenant_id, wanted[start : start + CHUNK], origin)

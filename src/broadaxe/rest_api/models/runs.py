@@ -256,3 +256,9 @@ class V1TriggerWorkflowRunRequest(Struct, rename="camel", kw_only=True):
     priority: Annotated[int, Meta(ge=1, le=3)] | None = None
     return_only_id: bool = field(default=False, name="return_only_id")
     """Whether only `run.metadata` of the answer matters to the caller."""
+
+
+class TriggerRunResult(Struct, rename="camel"):
+    """The run that was started."""
+
+    external_id: UUID

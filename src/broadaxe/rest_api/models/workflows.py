@@ -6,6 +6,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from broadaxe.rest_api.models.envelope import APIResourceMeta, JsonObject, PaginationResponse
+from broadaxe.rest_api.models.schedules import QueueBehavior
 
 LimitStrategy = Literal["CANCEL_IN_PROGRESS", "DROP_NEWEST", "QUEUE_NEWEST", "GROUP_ROUND_ROBIN"]
 
@@ -77,6 +78,8 @@ class Workflow(Struct, rename="camel", omit_defaults=True, kw_only=True):
     tenant_id: UUID
     description: str | None = None
     is_paused: bool | None = None
+    paused_workflow_cron_run_queue_behavior: QueueBehavior | None = None
+    paused_workflow_scheduled_run_queue_behavior: QueueBehavior | None = None
     versions: list[WorkflowVersionMeta] | None = None
     jobs: list[Job] | None = None
     triggers: WorkflowTriggers | None = None

@@ -73,7 +73,9 @@ class EmbeddedPostgres:
 
     def dsn_of(self, database: str) -> str:
         """A URL to another database of this server."""
-        return f"postgresql://{USER}@/{quote(database)}?host={quote(str(self._socket_dir))}"
+        port = self._overrides.get("port")
+        place = f"host={quote(str(self._socket_dir))}" + (f"&port={port}" if port else "")
+        return f"postgresql://{USER}@/{quote(database)}?{place}"
 
     @property
     def pid(self) -> int | None:

@@ -86,7 +86,8 @@ SELECT {task_columns} FROM task
 WHERE state >= 10 AND finished_at >= $1 AND id > $2 ORDER BY id LIMIT $3
 
 -- name: attempt_ended_page (SELECT attempt): Reads attempts that ended since a moment while their tasks went on.
-SELECT {task_columns}, a_attempt, a_outcome, a_queued_at, a_assigned_at, a_started_at, a_ended_at, a_worker_id, a_error
+SELECT {task_columns}, a_attempt, a_outcome, a_queued_at, a_assigned_at, a_started_at, a_ended_at, a_worker_id, a_error,
+       NOT EXISTS (SELECT FROM attempt WHERE task_id = a_task_id AND attempt < a_attempt AND outcome >= 5) AS a_first_run
 FROM (SELECT tenant_id AS a_tenant_id, task_id AS a_task_id, attempt AS a_attempt, outcome AS a_outcome,
              queued_at AS a_queued_at, assigned_at AS a_assigned_at, started_at AS a_started_at,
              ended_at AS a_ended_at, worker_id AS a_worker_id, error AS a_error

@@ -1,7 +1,7 @@
 -- What readers see of workflows, workers and tenants.
 
 -- fragment: newest
-SELECT w.id AS found_id, w.name, w.created_at AS found_at, v.workflow_id, v.id, v.ordinal, v.definition, v.created_at
+SELECT w.id AS found_id, w.name, w.created_at AS found_at, w.paused_at IS NOT NULL AS paused, v.workflow_id, v.id, v.ordinal, v.definition, v.created_at
 FROM workflow w CROSS JOIN LATERAL (
     SELECT * FROM workflow_version v WHERE v.tenant_id = w.tenant_id AND v.workflow_id = w.id
     ORDER BY v.ordinal DESC LIMIT 1) v

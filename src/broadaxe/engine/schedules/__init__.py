@@ -1,0 +1,1 @@
+"""Crons and planned runs: what is due, and the runs that are started for it."""
