@@ -2,12 +2,17 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
+import pytest
+
+from broadaxe.domain.errors import InvalidArgument
 from broadaxe.domain.task import TaskState
-from broadaxe.engine.api import EventKind, Origin
+from broadaxe.domain.workflow import StepDefinition
+from broadaxe.engine.api import EventKind, Origin, WorkerEvent
 from broadaxe.testkit.verify import verify
 
-from .dags import make_dag, on_parent, step
+from .dags import event, make_dag, on_parent, sleep, step
 from .harness import TENANT, make_bench
 
 
@@ -151,4 +156,104 @@ async def test_details_show_the_run_by_step_name_and_its_input() -> None:
     details = await bench.engine.run_details(TENANT, run_id)
     assert (details.state, details.done) == (TaskState.COMPLETED, True)
     assert [(task.step_name, task.output) for task in details.tasks] == [("one", b"1"), ("two", b"2")]
+    await bench.close()
+
+
+async def test_more_steps_or_waits_than_allowed_are_refused_and_leave_nothing() -> None:
+    bench = await make_bench(workflow_steps=3, workflow_waits=2)
+    many = [step(f"s{at}") for at in range(4)]
+    with pytest.raises(InvalidArgument, match="tasks: 4 entries, at most 3 are allowed"):
+        await make_dag(bench, *many)
+    waiting = step("one", conditions=(sleep(1), sleep(2), event("go")))
+    with pytest.raises(InvalidArgument, match="3 sleeps and user events in conditions, at most 2"):
+        await make_dag(bench, waiting)
+    assert not bench.tables.versions
+    await bench.close()
+
+
+@pytest.mark.parametrize(
+    ("steps", "text"),
+    [
+        ((step("a", "b"), step("b", "a")), "form a cycle"),
+        ((step("a", "a"),), "form a cycle"),
+        ((step("a", conditions=(on_parent("b", 1),)), step("b", "a")), "form a cycle"),
+        ((step("a", "gone"),), 'tasks[0].parents: there is no task "gone"'),
+        ((step("a", conditions=(on_parent("gone", 1),)),), 'conditions: there is no task "gone"'),
+        ((step("a", conditions=(replace(sleep(1), kind="moon"),)),), 'unknown kind "moon"'),
+        ((step("a", conditions=(sleep(1, action=9),)),), "action: 9 is unknown"),
+        ((step("a", conditions=(event("k", expression="input.("),)),), "expression"),
+    ],
+)
+async def test_wrong_graphs_are_refused_naming_the_field(
+    steps: tuple[StepDefinition, ...], text: str
+) -> None:
+    bench = await make_bench()
+    with pytest.raises(InvalidArgument) as refused:
+        await make_dag(bench, *steps)
+    assert text in refused.value.message
+    await bench.close()
+
+
+async def test_wide_run_takes_no_more_commits_for_a_task_than_a_chain() -> None:
+    """A thousand steps, two hundred wide: each end one commit at most, shared with all that end meanwhile."""
+    bench = await make_bench()
+    steps = [step(f"s{at}", *((f"s{at - 200}",) if at >= 200 else ())) for at in range(1_000)]
+    dag = await make_dag(bench, *steps, slots=1_000)
+    await dag.start()
+    commits = bench.ledger.commits
+    for layer in range(5):
+        names = [f"s{at}" for at in range(layer * 200, layer * 200 + 200)]
+        ends = [
+            bench.engine.worker_event(
+                TENANT, WorkerEvent(EventKind.COMPLETED, dag.id(name), 0, b"1"), Origin()
+            )
+            for name in names
+        ]
+        await asyncio.gather(*ends)
+        await bench.settle()
+    assert dag.end() == "COMPLETED"
+    assert bench.ledger.commits - commits <= 3 * 5
+    await bench.close()
+
+
+async def test_sticky_steps_stay_with_the_worker_of_their_parents() -> None:
+    bench = await make_bench()
+    dag = await make_dag(bench, step("one"), step("two", "one"), step("three", "two"), sticky=1)
+    other = await bench.worker(100, actions=("flow:one", "flow:two", "flow:three"), name="other")
+    await dag.start()
+    first = dag.worker if dag.worker.starts else other
+    await dag.complete("one")
+    await dag.complete("two")
+    await dag.complete("three")
+    assert [action.step_name for action in first.starts] == ["one", "two", "three"]
+    await bench.close()
+
+
+async def test_events_of_a_watched_run_end_with_the_run() -> None:
+    bench = await make_bench()
+    dag = await make_dag(bench, step("one"), step("two", "one"))
+    run_id = await dag.start()
+    watch = await bench.engine.watch_run(TENANT, run_id)
+    await dag.complete("one")
+    await dag.complete("two", b"2")
+    seen = [(event.kind.value, event.step_name, event.hangup) async for event in watch]
+    assert seen == [
+        ("completed", "one", False),
+        ("started", "two", False),
+        ("completed", "two", False),
+        ("run_completed", "", True),
+    ]
+    await bench.close()
+
+
+async def test_child_run_of_several_steps_is_deduplicated_by_its_key() -> None:
+    bench = await make_bench()
+    dag = await make_dag(bench, step("one"), step("two", "one"))
+    await dag.start()
+    parent = dag.id("one")
+    first = await bench.trigger(parent_task_id=parent, child_index=0)
+    assert await bench.trigger(parent_task_id=parent, child_index=0) == first
+    assert await bench.trigger(parent_task_id=parent, child_index=1) != first
+    action = next(action for action in dag.worker.starts if action.run_id == first)
+    assert (action.parent_task_id, action.child_index) == (parent, 0)
     await bench.close()
