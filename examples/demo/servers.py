@@ -18,7 +18,8 @@ Environment = dict[str, str]
 
 def die_with_parent() -> None:
     """In the child: end when the demo ends, however it ends."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 async def start(*command: str, env: dict[str, str], log: Path) -> asyncio.subprocess.Process:

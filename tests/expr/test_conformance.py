@@ -1,4 +1,4 @@
-"""Our expressions against cel-go, which Hatchet uses: its conformance cases, and cases over our inputs."""
+"""Our expressions against cel-go, which Hatchet uses: its conformance cases, and cases over inputs."""
 
 import json
 import shutil

@@ -22,9 +22,12 @@ from broadaxe.testkit.usage import alive
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 HOLDER = """
-import asyncio, sys
-from broadaxe.store.embedded import EmbeddedPostgres
+import asyncio, os, sys
+from broadaxe.store.embedded import EmbeddedPostgres, identity
 import asyncpg
+
+# As on a system whose kernel has none of Linux's ways.
+identity.LINUX = not os.environ.get("AS_ON_A_MAC")
 
 async def main():
     postgres = EmbeddedPostgres(sys.argv[1])
@@ -73,7 +76,12 @@ def hold(
     library = str(Path(asyncpg.__file__).parents[1])
     process = subprocess.Popen(
         [*prefix, python, "-c", HOLDER, str(path)],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{SRC}:{library}", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": f"{SRC}:{library}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "AS_ON_A_MAC": os.environ.get("AS_ON_A_MAC", ""),
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -221,6 +229,26 @@ async def check_survives_kill(path: Path, *arguments: object) -> str:
 
 async def test_embedded_postgres_server_killed_goes_down_and_recovers(tmp_path: Path) -> None:
     await check_survives_kill(tmp_path / "pg")
+
+
+async def test_embedded_postgres_goes_down_with_its_server_where_the_kernel_does_not_see_to_it(
+    open_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AS_ON_A_MAC", "yes")
+    told = await check_survives_kill(open_dir / "pg")
+    assert "namespace" not in told
+
+
+async def test_embedded_postgres_is_found_without_proc(tmp_path: Path) -> None:
+    folder = Directory(tmp_path / "pg")
+    assert folder.resident_by_pid_file() == []
+    async with running(tmp_path / "pg"):
+        assert folder.resident_by_pid_file() == [folder.residents()[0]]
+        (folder.data / "postmaster.pid.kept").write_bytes((folder.data / "postmaster.pid").read_bytes())
+    assert folder.resident_by_pid_file() == []
+    # A pid that is someone else's by now is nobody's.
+    (folder.data / "postmaster.pid").write_text(f"{os.getpid()}\n")
+    assert folder.resident_by_pid_file() == []
 
 
 def reachable_python() -> str | None:

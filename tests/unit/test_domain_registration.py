@@ -290,7 +290,6 @@ def test_missing_feature_runnable_is_none(runnable: WorkflowDefinition) -> None:
         (workflow(step(concurrency=(Concurrency("a"),))), "concurrency limits"),
         (workflow(concurrency=(Concurrency("a"),)), "concurrency limits"),
         (workflow(step(rate_limits=(RateLimitUse("k"),))), "rate limits"),
-        (workflow(idempotency=Idempotency("a", 1)), "idempotency keys"),
     ],
 )
 def test_missing_feature_names_workflow_and_feature(definition: WorkflowDefinition, feature: str) -> None:

@@ -46,6 +46,8 @@ async def batch_work(input: dict[Any, EmptyModel], ctx: Context) -> dict[str, An
 
 def runnable(hatchet: Hatchet) -> list[Any]:
     """Workflows with features that need nothing more when they are triggered by name."""
+    ttl = TTLBasedIdempotencyConfig(key_expression="'ttl'", ttl=timedelta(minutes=5))
+    status = StatusBasedIdempotencyConfig(key_expression="'status'", fallback_ttl=timedelta(days=1))
     return [
         hatchet.task(name="f-events", on_events=["order:*", "user:created"], version="2.1", description="d")(
             work
@@ -86,6 +88,8 @@ def runnable(hatchet: Hatchet) -> list[Any]:
             ],
         )(work),
         hatchet.task(name="f-schema", input_validator=Order)(work),
+        hatchet.task(name="f-idempotent-ttl", idempotency=ttl)(work),
+        hatchet.task(name="f-idempotent-status", idempotency=status)(work),
     ]
 
 
@@ -121,7 +125,7 @@ def concurrency(hatchet: Hatchet) -> list[Any]:
 
 
 def limits(hatchet: Hatchet) -> list[Any]:
-    """Rate limits, idempotency, batches, durable tasks."""
+    """Rate limits, batches, durable tasks."""
     static = RateLimit(static_key="api", units=2)
     dynamic = RateLimit(
         dynamic_key="input.user",
@@ -129,8 +133,6 @@ def limits(hatchet: Hatchet) -> list[Any]:
         limit="10",
         duration=RateLimitDuration.HOUR,
     )
-    ttl = TTLBasedIdempotencyConfig(key_expression="input.user", ttl=timedelta(minutes=5))
-    status = StatusBasedIdempotencyConfig(key_expression="input.user", fallback_ttl=timedelta(days=1))
     batch = {
         "batch_max_size": 10,
         "batch_max_interval": timedelta(milliseconds=250),
@@ -141,8 +143,6 @@ def limits(hatchet: Hatchet) -> list[Any]:
     return [
         hatchet.task(name="f-rate-static", rate_limits=[static])(work),
         hatchet.task(name="f-rate-dynamic", rate_limits=[dynamic, static])(work),
-        hatchet.task(name="f-idempotent-ttl", idempotency=ttl)(work),
-        hatchet.task(name="f-idempotent-status", idempotency=status)(work),
         hatchet.batch_task(name="f-batch", **batch)(batch_work),
         hatchet.batch_task(name="f-batch-small", batch_max_size=1, broadcast_output=True)(batch_work),
         hatchet.durable_task(name="f-durable")(durable_work),

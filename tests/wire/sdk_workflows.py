@@ -11,6 +11,7 @@ from typing import Any
 
 from gates import pass_gate
 from hatchet_sdk import Context, DurableContext, EmptyModel, Hatchet
+from hatchet_sdk.types.idempotency import StatusBasedIdempotencyConfig, TTLBasedIdempotencyConfig
 from hatchet_sdk.types.labels import DesiredWorkerLabel
 from hatchet_sdk.utils.typing import LogLevel
 from sdk_dags import declare_dags
@@ -62,6 +63,38 @@ def declare_payloads(hatchet: Hatchet) -> SimpleNamespace:
         return {"action": ctx.action.action_id}
 
     return declared(locals())
+
+
+def declare_events(hatchet: Hatchet) -> SimpleNamespace:
+    """What events start, and what holds idempotency keys."""
+    minute = timedelta(minutes=1)
+    for_a_minute = TTLBasedIdempotencyConfig(key_expression="input.text", ttl=minute)
+    while_it_runs = StatusBasedIdempotencyConfig(key_expression="input.text", fallback_ttl=minute)
+
+    @hatchet.task(name="on_event", on_events=["wire:*:made"])
+    async def on_event(input: EmptyModel, ctx: Context) -> dict[str, Any]:
+        return {
+            "input": ctx.workflow_input,
+            "metadata": dict(ctx.additional_metadata),
+            "filter_payload": ctx.filter_payload,
+            "priority": ctx.priority,
+        }
+
+    @hatchet.task(name="on_filtered", on_events=["wire-filtered"])
+    async def on_filtered(input: EmptyModel, ctx: Context) -> dict[str, Any]:
+        return {"filter_payload": ctx.filter_payload}
+
+    @hatchet.task(name="once", input_validator=Text, idempotency=for_a_minute, on_events=["wire-once"])
+    async def once(input: Text, ctx: Context) -> dict[str, str]:
+        return {"text": input.text}
+
+    @hatchet.task(name="once_at_a_time", input_validator=Text, idempotency=while_it_runs, retries=1)
+    async def once_at_a_time(input: Text, ctx: Context) -> dict[str, int]:
+        if ctx.attempt_number == 1:
+            raise RuntimeError("once more")
+        return {"attempt": ctx.attempt_number}
+
+    return declared(locals(), without=(for_a_minute, while_it_runs))
 
 
 def declare_chatty(hatchet: Hatchet) -> SimpleNamespace:
@@ -229,6 +262,7 @@ def declare(hatchet: Hatchet) -> dict[str, SimpleNamespace]:
         "waits": declare_waits(hatchet),
         "narrow": declare_narrow(hatchet),
         "durable": declare_durable(hatchet),
+        "events": declare_events(hatchet),
         "unserved": declare_unserved(hatchet),
         "dags": declare_dags(hatchet),
     }
@@ -255,5 +289,6 @@ EVERYDAY = (
     "dedupe",
     "durable",
     "dags",
+    "events",
 )
 """What a worker without special slots or labels serves."""

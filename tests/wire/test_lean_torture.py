@@ -549,3 +549,50 @@ async def test_connection_that_is_gone_is_freed_with_its_streams() -> None:
     del side, judge
     gc.collect()
     assert gone() is None
+
+
+def _garbage() -> list[str]:
+    """What only the collector of cycles can free now."""
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        gc.collect()
+        return sorted(type(one).__name__ for one in gc.garbage)
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+
+
+async def test_calls_of_every_end_leave_no_cycles_behind() -> None:
+    """Cycles wait for the collector, which comes the later the more a process holds: memory would grow."""
+    side = Side()
+    judge = Judge(side)
+    await judge.go()
+
+    async def every_end() -> None:
+        judge.call(PUSH, _push())
+        judge.call(LISTEN, listen("5"))
+        judge.call(REGISTER, register("missing"))
+        judge.call(LISTEN, listen("unknown"))
+        judge.call(REGISTER, register("wait"), ("grpc-timeout", "0m"))
+        for path, request in ((REGISTER, register("wait")), (LISTEN, listen("quiet"))):
+            for hasty in (True, False):
+                stream = judge.call(path, request)
+                if not hasty:
+                    await judge.go()
+                judge.h2.reset_stream(stream, 8)
+        stream = judge.open(SUBSCRIBE)
+        await judge.go()
+        judge.h2.reset_stream(stream, 8)
+        await judge.go()
+        assert not side.calls.running
+
+    await every_end()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            await every_end()
+        assert _garbage() == []
+    finally:
+        gc.enable()
+    await side.hang_up()

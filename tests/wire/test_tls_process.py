@@ -87,14 +87,15 @@ async def task_runs(env: dict[str, str]) -> None:
         assert await greeting.aio_run(EmptyModel()) == {"greeting": "over TLS"}
 
 
-@pytest.mark.parametrize("strategy", ["tls", "mtls"])
+@pytest.mark.parametrize(("strategy", "transport"), [("tls", "lean"), ("mtls", "lean"), ("mtls", "grpcio")])
 async def test_sdk_runs_a_task_and_others_are_refused(
-    databases: Databases, tmp_path: Path, strategy: str
+    databases: Databases, tmp_path: Path, strategy: str, transport: str
 ) -> None:
     ours, foreign = Authority.make(), Authority.make()
     files = written(ours, tmp_path / "certificates")
     dsn = await databases.empty()
     settings = {
+        "SERVER_GRPC_TRANSPORT": transport,
         "SERVER_TLS_STRATEGY": strategy,
         "SERVER_TLS_CERT_FILE": files["server.crt"],
         "SERVER_TLS_KEY_FILE": files["server.key"],

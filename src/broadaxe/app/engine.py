@@ -14,6 +14,7 @@ from broadaxe.domain.ids import EngineId
 from broadaxe.engine.context import EngineOptions
 from broadaxe.engine.core import EngineCore
 from broadaxe.expr.compiled import ExpressionLimits
+from broadaxe.grpc_api.details import encode_detail
 from broadaxe.grpc_api.observer import TelemetryObserver
 from broadaxe.grpc_api.pipeline import Pipeline
 from broadaxe.grpc_api.rate_limit import RateLimiter
@@ -62,7 +63,11 @@ class EnginePart:
         observer = TelemetryObserver(shared.telemetry.tracer, shared.telemetry.metrics)
         shared.telemetry.metrics.observe(T.METRIC_STREAMS, observer.open_streams)
         pipeline = Pipeline(
-            shared.verifier, RateLimiter(shared.clock, settings.grpc.rate_limit), observer, shared.clock
+            shared.verifier,
+            RateLimiter(shared.clock, settings.grpc.rate_limit),
+            observer,
+            shared.clock,
+            encode_detail=encode_detail,
         )
         servicers = (
             DispatcherServicer(self.core, shared.clock, shared.version),
@@ -112,6 +117,11 @@ class EnginePart:
             schedule_horizon=settings.schedules.horizon,
             schedule_limits=schedule_limits(settings),
             expressions=expression_limits(settings),
+            key_limit=settings.events.max_idempotency_key_bytes,
+            event_key_limit=settings.events.max_key_bytes,
+            event_bulk_limit=settings.events.max_bulk,
+            event_runs_limit=settings.events.max_runs,
+            event_fanout_bytes=settings.events.max_fanout_bytes,
             confirmed_until=lambda: _moment(self._shared.telemetry.confirmed_before()),
         )
 

@@ -5,17 +5,22 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
-from broadaxe.app.engine import EnginePart
+from broadaxe.app.engine import EnginePart, expression_limits
 from broadaxe.app.shared import Shared, local_address, schedule_limits
 from broadaxe.clock import Clock
 from broadaxe.config.tls import client_tls
 from broadaxe.domain.errors import Unavailable
 from broadaxe.domain.ids import TenantId, WorkerId
-from broadaxe.engine.api import Origin, Trigger
+from broadaxe.domain.user_event import UserEvent
+from broadaxe.engine.api import NewUserEvent, Origin, Refusal, Trigger
 from broadaxe.engine.context import HEARTBEAT_FLUSH
+from broadaxe.engine.event_tracing import EventTraces, above_of
+from broadaxe.engine.filters import FilterLimits, Filters
 from broadaxe.engine.schedules.changes import post_change
 from broadaxe.engine.schedules.requests import ScheduleRequests
 from broadaxe.engine.tracing import run_context
+from broadaxe.expr.compiled import Cel
+from broadaxe.expr.evaluator import Evaluator
 from broadaxe.grpc_api.client import EngineClient
 from broadaxe.rest_api.app import build_app
 from broadaxe.rest_api.commands import Commands, EngineCommands
@@ -33,7 +38,8 @@ TOKEN_REUSE = 60.0
 class RemoteCommands:
     """Changes from the API process: over gRPC, and by a message for what has no method there."""
 
-    def __init__(self, client: EngineClient, shared: Shared) -> None:
+    def __init__(self, client: EngineClient, shared: Shared, filters: Filters) -> None:
+        self.filters = filters
         self._client = client
         self._ledger = shared.ledger
         self._tracer = shared.telemetry.tracer
@@ -60,6 +66,31 @@ class RemoteCommands:
         except Unavailable:
             return None  # the run is started: for want of its place the request has one of its own
         return run_context(tasks[0].facts) if tasks else None
+
+    async def push_event(self, tenant_id: TenantId, event: NewUserEvent, origin: Origin) -> UserEvent:
+        """Store a user event."""
+        pushed = await self._client.push_event(tenant_id, event, origin)
+        if self._tracer.enabled:
+            origin.parent = await self._event_place(tenant_id, pushed.id)
+        return pushed
+
+    async def push_events(
+        self, tenant_id: TenantId, events: Sequence[NewUserEvent], origin: Origin
+    ) -> list[UserEvent | Refusal]:
+        """Store many."""
+        pushed = await self._client.push_events(tenant_id, events, origin)
+        first = pushed[0]
+        if self._tracer.enabled and isinstance(first, UserEvent):
+            origin.parent = await self._event_place(tenant_id, first.id)
+        return pushed
+
+    async def _event_place(self, tenant_id: TenantId, event_id: UUID) -> TraceContext | None:
+        """The same of an event."""
+        try:
+            trace = await self._ledger.events.get_trace(tenant_id, event_id)
+        except Unavailable:
+            return None
+        return EventTraces.place(event_id, above_of(trace)) if trace is not None else None
 
     async def cancel(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> list[UUID]:
         """Cancel."""
@@ -112,6 +143,9 @@ class RestPart:
             # Heartbeats reach their rows in batches, so a row may be that much older than the last beat.
             inactive_after=settings.engine.worker_silent_after + HEARTBEAT_FLUSH,
         )
+        self._evaluator = (
+            engine.core.evaluator if engine is not None else Evaluator(Cel(expression_limits(settings)))
+        )
         app = build_app(
             views,
             self._commands(engine),
@@ -121,16 +155,35 @@ class RestPart:
             shared.telemetry.metrics,
             lambda: shared.ledger.state.available,
             RestOptions(version=shared.version, allowed_origins=settings.api.allowed_origins),
+            self._evaluator,
         )
         self._server = RestServer(app, settings.runtime.bind_address, settings.runtime.port)
 
+    def _filters(self, engine: EnginePart | None) -> Filters:
+        settings = self._shared.settings
+        ledger = self._shared.ledger
+
+        async def changed(tenant_id: TenantId) -> None:
+            if engine is not None:
+                engine.core.events_changed(tenant_id)
+            # Whoever owns the tenant may be another process.
+            await ledger.post([Message(tenant_id, MessageKind.FILTERS_CHANGED, b"{}")])
+
+        limits = FilterLimits(
+            filters=settings.events.max_filters,
+            scope=settings.events.max_key_bytes,
+            payload=settings.events.max_filter_payload_bytes,
+        )
+        return Filters(ledger.events, self._evaluator.cel, limits, changed)
+
     def _commands(self, engine: EnginePart | None) -> Commands:
+        filters = self._filters(engine)
         if engine is not None:
-            return EngineCommands(engine.core, self._shared.ledger)
+            return EngineCommands(engine.core, self._shared.ledger, filters)
         settings = self._shared.settings
         address = settings.internal_client.broadcast_address or settings.grpc.broadcast_address
         self._client = EngineClient(address, client_tls(settings), InternalTokens(self._shared))
-        return RemoteCommands(self._client, self._shared)
+        return RemoteCommands(self._client, self._shared, filters)
 
     async def start(self) -> None:
         """Listen; OSError that names the address when that cannot be."""
@@ -150,5 +203,6 @@ class RestPart:
     async def stop(self) -> None:
         """Let open requests end, then close."""
         await self._server.stop()
+        await self._evaluator.close()
         if self._client is not None:
             await self._client.close()

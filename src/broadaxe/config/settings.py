@@ -16,6 +16,7 @@ from broadaxe.config.sections.auth import (
 )
 from broadaxe.config.sections.database import DatabaseSettings, SeedSettings
 from broadaxe.config.sections.engine import EngineSettings, SchedulerSettings
+from broadaxe.config.sections.events import EventSettings
 from broadaxe.config.sections.expressions import ExpressionSettings
 from broadaxe.config.sections.grpc import GrpcSettings, InternalClientSettings, TlsSettings
 from broadaxe.config.sections.limits import LimitSettings
@@ -60,6 +61,7 @@ class Settings:
     tls: TlsSettings
     internal_client: InternalClientSettings
     engine: EngineSettings
+    events: EventSettings
     expressions: ExpressionSettings
     schedules: ScheduleSettings
     database: DatabaseSettings

@@ -1,7 +1,7 @@
 """What a registered workflow would need that this engine cannot run yet.
 
-Such a workflow registers all the same; starting a run of it is refused with the sentence made here. Event and
-cron triggers and filters are no obstacle: they are kept, and runs started by a call work.
+Such a workflow registers all the same; starting a run of it is refused with the sentence made here. Cron
+triggers are no obstacle: they are kept, and runs started otherwise work.
 """
 
 from broadaxe.domain.workflow import StepDefinition, WorkflowDefinition
@@ -9,9 +9,7 @@ from broadaxe.domain.workflow import StepDefinition, WorkflowDefinition
 
 def missing_feature(definition: WorkflowDefinition) -> str | None:
     """One sentence that names the workflow and what is missing, or None if it can be run."""
-    if definition.idempotency is not None:
-        what = "has an idempotency key: idempotency keys"
-    elif definition.concurrency:
+    if definition.concurrency:
         what = "has a concurrency limit: concurrency limits"
     else:
         what = ""

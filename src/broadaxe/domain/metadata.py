@@ -16,6 +16,8 @@ RESERVED_PREFIX = "hatchet__"
 """Keys that begin so belong to the engine and are not inherited by children."""
 PARENT_RUN = "hatchet__parent_workflow_run_id"
 PARENT_TASK = "hatchet__parent_step_run_id"
+EVENT_ID = "hatchet__event_id"
+EVENT_KEY = "hatchet__event_key"
 TRACEPARENT = "traceparent"
 
 _SPACE = re.compile(r"[ \t\n\r]*")

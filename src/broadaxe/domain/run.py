@@ -37,6 +37,8 @@ class RunFacts:
     child_key: str | None = None
     desired_worker_id: UUID | None = None
     desired_labels: bytes | None = None
+    triggers: bytes | None = None
+    """A JSON object of what started the run, for its workers; None is an empty one."""
 
     @property
     def run_id(self) -> RunId:

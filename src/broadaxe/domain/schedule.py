@@ -37,6 +37,8 @@ class SkipReason(IntEnum):
     """The run could not be made: the workflow or the input does not allow it."""
     DISABLED = 4
     """The cron was switched off."""
+    KEY_HELD = 5
+    """Another run holds the idempotency key."""
 
 
 class Missed(IntEnum):

@@ -59,6 +59,8 @@ class TaskFacts:
     desired_worker_id: UUID | None = None
     desired_labels: bytes | None = None
     """Labels asked for at the trigger: JSON array of label requests, replaces the step's."""
+    triggers: bytes | None = None
+    """What started the task, for its worker: a JSON object, None for an empty one."""
 
 
 @dataclass(frozen=True, slots=True)

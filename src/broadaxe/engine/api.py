@@ -10,8 +10,11 @@ from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
+from broadaxe.domain.errors import BroadaxeError
+from broadaxe.domain.idempotency import KeyClaim
 from broadaxe.domain.ids import TenantId, WorkerId
 from broadaxe.domain.task import TaskFilter, TaskState
+from broadaxe.domain.user_event import UserEvent
 from broadaxe.domain.workflow import LabelRequest, LabelValue, WorkflowDefinition, WorkflowVersion
 from broadaxe.telemetry.context import TraceContext
 
@@ -33,6 +36,17 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class EventCause:
+    """The user event that starts a run."""
+
+    place: TraceContext
+    """The event's span, under which the run hangs."""
+    filter_id: UUID | None
+    triggers: bytes | None
+    """For the worker: a JSON object with the filter's payload; None when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Trigger:
     """A request for one run. JSON texts are bytes, kept as they are."""
 
@@ -48,6 +62,31 @@ class Trigger:
     child_key: str | None = None
     desired_worker_id: UUID | None = None
     desired_labels: tuple[LabelRequest, ...] | None = None
+    key: KeyClaim | None = None
+    """The engine's own: the idempotency key that it worked out."""
+    cause: EventCause | None = None
+    """The engine's own: the event that it answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewUserEvent:
+    """An event that is pushed. JSON texts are bytes, kept as they are."""
+
+    key: str
+    payload: bytes
+    """A JSON object."""
+    metadata: bytes | None = None
+    """A JSON object or nothing."""
+    scope: str | None = None
+    priority: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One event of a bulk that was not stored, by its place, and why."""
+
+    index: int
+    error: BroadaxeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +265,25 @@ class Engine(Protocol):
 
     def trigger(self, tenant_id: TenantId, trigger: Trigger, origin: Origin) -> Awaitable[UUID]:
         """Start a run; its id. InvalidArgument, NotFound (unknown workflow, named), Unimplemented,
-        ResourceExhausted, Unavailable."""
+        AlreadyExists (its idempotency key is held; detail: `Collision`), ResourceExhausted, Unavailable."""
 
     def trigger_many(
         self, tenant_id: TenantId, triggers: Sequence[Trigger], origin: Origin
     ) -> Awaitable[list[UUID]]:
-        """Start up to 1,000 runs, ids in order; one wrong item refuses all."""
+        """Start up to 1,000 runs, ids in order; one wrong item refuses all. AlreadyExists (detail:
+        `BulkCollision`) when idempotency keys are held: the others did start."""
+
+    def push_event(self, tenant_id: TenantId, event: NewUserEvent, origin: Origin) -> Awaitable[UserEvent]:
+        """Store a user event with the runs it starts. InvalidArgument, ResourceExhausted, Unavailable."""
+
+    def push_events(
+        self, tenant_id: TenantId, events: Sequence[NewUserEvent], origin: Origin
+    ) -> Awaitable[list[UserEvent | Refusal]]:
+        """Store up to 1,000 events, answers in order; a wrong one is refused alone. InvalidArgument for a
+        wrong number of them, Unavailable."""
+
+    def events_changed(self, tenant_id: TenantId) -> None:
+        """Filters were changed elsewhere: read them again."""
 
     def register_worker(self, tenant_id: TenantId, worker: NewWorker) -> Awaitable[WorkerId]: ...
     def open_session(self, tenant_id: TenantId, worker_id: UUID) -> Awaitable[WorkerSession]:

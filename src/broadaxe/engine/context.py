@@ -106,6 +106,15 @@ class EngineOptions:
     propagate: bool = True
     """Whether workers are given the attempt's `traceparent`."""
     replay_enabled: bool = True
+    key_limit: int = 1_024
+    """Largest idempotency key."""
+    event_key_limit: int = 1_024
+    """Largest key or scope of an event."""
+    event_bulk_limit: int = 1_000
+    event_runs_limit: int = 10_000
+    """Runs that one event may start."""
+    event_fanout_bytes: int = 256 * 1024 * 1024
+    """Inputs of all the runs of one event together."""
     expressions: ExpressionLimits = field(default_factory=ExpressionLimits)
     confirmed_until: Callable[[], datetime | None] = field(default=lambda: None)
     """Up to when this process's spans have left it."""

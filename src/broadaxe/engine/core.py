@@ -9,8 +9,18 @@ from uuid import UUID
 from broadaxe.clock import Clock, Ids
 from broadaxe.domain.ids import TenantId, WorkerId
 from broadaxe.domain.task import TaskFilter
+from broadaxe.domain.user_event import UserEvent
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
-from broadaxe.engine.api import NewWorker, Origin, RunDetails, RunEvent, Trigger, WorkerEvent
+from broadaxe.engine.api import (
+    NewUserEvent,
+    NewWorker,
+    Origin,
+    Refusal,
+    RunDetails,
+    RunEvent,
+    Trigger,
+    WorkerEvent,
+)
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext, EngineOptions, Meter
 from broadaxe.engine.dispatch.desk import WorkerDesk
@@ -18,13 +28,17 @@ from broadaxe.engine.dispatch.dispatcher import Dispatcher
 from broadaxe.engine.dispatch.results import RunResults, Subscription
 from broadaxe.engine.dispatch.run_events import RunEvents
 from broadaxe.engine.dispatch.sessions import Session
+from broadaxe.engine.event_tracing import EventTraces
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.gauges import Gauges
 from broadaxe.engine.held import HeldCalls
 from broadaxe.engine.ingest.catalog import Catalog
+from broadaxe.engine.ingest.events import EventListener, Events
+from broadaxe.engine.ingest.keys import Keys
 from broadaxe.engine.ingest.operations import Operations
 from broadaxe.engine.ingest.registration import Registration
 from broadaxe.engine.ingest.reports import Reports
+from broadaxe.engine.ingest.subscriptions import Subscriptions
 from broadaxe.engine.ingest.trigger import Triggers
 from broadaxe.engine.runs.book import RunBook
 from broadaxe.engine.runs.conditions import Conditions
@@ -72,6 +86,7 @@ class EngineCore:
         options: EngineOptions,
         chores: tuple[Chore, ...] = (),
         readings: tuple[Chore, ...] = (),
+        listeners: tuple[EventListener, ...] = (),
     ) -> None:
         """`chores` are done every hour or so, `readings` every minute, both by the owner alone."""
         context = EngineContext(ledger, clock, ids, tracer, meter, options)
@@ -157,6 +172,9 @@ class EngineCore:
             self._liveness,
             self._background,
         )
+        self._subscriptions = Subscriptions(context)
+        self._catalog.on_forget.append(self._subscriptions.forget)
+        keys = Keys(context, self.evaluator)
         self._triggers = Triggers(
             context,
             self._gate,
@@ -166,11 +184,25 @@ class EngineCore:
             self._lifecycle,
             self._traces,
             self._tally,
+            keys,
             self._book,
             self._conditions,
         )
         self._reports = Reports(
             context, self._gate, self._held, self.memory, writes, self._tally, self._conditions
+        )
+        event_traces = EventTraces(context)
+        self._user_events = Events(
+            context,
+            self._gate,
+            self._catalog,
+            self._subscriptions,
+            self.evaluator,
+            keys,
+            self._triggers,
+            event_traces,
+            self._tally,
+            (self.waits, *listeners),
         )
         self._schedules = Schedules(
             context,
@@ -187,7 +219,9 @@ class EngineCore:
             Pausing(context, self.memory, self._scheduler, self._lifecycle),
         )
         self.schedules = ScheduleRequests(ledger, clock, ids, options.schedule_limits, changes.announce)
-        self._registration = Registration(context, self._gate, self._catalog, self.evaluator.cel, changes)
+        self._registration = Registration(
+            context, self._gate, self._catalog, self.evaluator.cel, self._subscriptions, changes
+        )
         self.ownership = Ownership(
             context,
             self._gate,
@@ -196,6 +230,7 @@ class EngineCore:
             self._lifecycle,
             self._liveness,
             self._traces,
+            event_traces,
             self._background,
             self,
             self._restore,
@@ -212,6 +247,7 @@ class EngineCore:
             self._catalog,
             self._desk,
             self._operations,
+            self._subscriptions,
             changes,
             self.ownership.confirmed_until,
             self._tally,
@@ -347,6 +383,20 @@ class EngineCore:
     ) -> list[UUID]:
         """See `Engine.trigger_many`."""
         return await self._triggers.many(tenant_id, triggers, origin)
+
+    async def push_event(self, tenant_id: TenantId, event: NewUserEvent, origin: Origin) -> UserEvent:
+        """See `Engine.push_event`."""
+        return await self._user_events.push(tenant_id, event, origin)
+
+    async def push_events(
+        self, tenant_id: TenantId, events: Sequence[NewUserEvent], origin: Origin
+    ) -> list[UserEvent | Refusal]:
+        """See `Engine.push_events`."""
+        return await self._user_events.push_many(tenant_id, events, origin)
+
+    def events_changed(self, tenant_id: TenantId) -> None:
+        """See `Engine.events_changed`."""
+        self._subscriptions.forget(tenant_id)
 
     async def register_worker(self, tenant_id: TenantId, worker: NewWorker) -> WorkerId:
         """See `Engine.register_worker`."""

@@ -93,6 +93,15 @@ class Tally:
         self._counts[(T.METRIC_QUEUE_INVOCATIONS, ())] += 1
         self._values.append((T.METRIC_SCHEDULING_LATENCY, seconds, ()))
 
+    def event(self, tenant_id: UUID, runs: int, failures: int) -> None:
+        """A user event was stored: it started so many runs, and so many expressions failed."""
+        self._counts[(T.METRIC_EVENTS_PUSHED, ())] += 1
+        self._counts[(T.METRIC_TENANT_EVENTS_PUSHED, _tenant(tenant_id))] += 1
+        if runs:
+            self._counts[(T.METRIC_EVENT_RUNS, ())] += runs
+        if failures:
+            self._counts[(T.METRIC_EVENT_EXPRESSIONS_FAILED, ())] += failures
+
     def message(self, kind: str) -> None:
         """A message of another process was dealt with."""
         self._counts[(T.METRIC_BUS_MESSAGES, ((T.LABEL_KIND, kind),))] += 1

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from broadaxe.domain.metadata import EVENT_ID, read_text
 from broadaxe.domain.run import RunEnd, RunFacts, Wait, WaitKind, task_id_of
 from broadaxe.domain.schedule import CRON_SCHEDULED_AT, SCHEDULED_AT
 from broadaxe.domain.task import AttemptOutcome, AttemptRecord, TaskFacts, TaskState, TaskStatus
@@ -92,7 +93,9 @@ def _trigger_kind(facts: TaskFacts | RunFacts) -> str:
         return "cron"
     if SCHEDULED_KEY in facts.metadata:
         return "scheduled"
-    return "child" if facts.parent_task_id else "grpc"
+    if facts.parent_task_id is not None:
+        return "child"
+    return "event" if read_text(facts.metadata, EVENT_ID) is not None else "grpc"
 
 
 class RunTraces:

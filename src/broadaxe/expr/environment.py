@@ -14,8 +14,7 @@ _OBJECTS: Final = ("input", "additional_metadata", "payload", "output", "parents
 _TEXTS: Final = ("workflow_run_id", "event_id", "event_key")
 EVERYTHING: Final = frozenset(_OBJECTS + _TEXTS)
 
-_RUN = frozenset(("input", "additional_metadata", "workflow_run_id"))
-_TASK = _RUN | {"parents"}
+_TASK = frozenset(("input", "additional_metadata", "workflow_run_id", "parents"))
 _CONDITION = frozenset(("input", "output"))
 VARIABLES: Final[Mapping[ExpressionKind, frozenset[str]]] = {
     ExpressionKind.CONCURRENCY: _TASK,
@@ -24,7 +23,7 @@ VARIABLES: Final[Mapping[ExpressionKind, frozenset[str]]] = {
     ExpressionKind.RATE_LIMIT_UNITS: _TASK,
     ExpressionKind.RATE_LIMIT_VALUE: _TASK,
     ExpressionKind.BATCH_GROUP: _TASK,
-    ExpressionKind.IDEMPOTENCY: _RUN,
+    ExpressionKind.IDEMPOTENCY: frozenset(("input", "additional_metadata")),
     ExpressionKind.PARENT_CONDITION: _CONDITION,
     ExpressionKind.EVENT_CONDITION: _CONDITION,
     ExpressionKind.FILTER: frozenset(("input", "additional_metadata", "payload", "event_id", "event_key")),

@@ -5,6 +5,7 @@ engine's own process.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC
 from typing import TypeVar
 from uuid import UUID
 
@@ -24,7 +25,9 @@ from broadaxe.domain.errors import (
     Unimplemented,
 )
 from broadaxe.domain.ids import TenantId
-from broadaxe.engine.api import Origin, Trigger
+from broadaxe.domain.user_event import UserEvent
+from broadaxe.engine.api import NewUserEvent, Origin, Refusal, Trigger
+from broadaxe.grpc_api.wire import events_pb2 as events_pb
 from broadaxe.grpc_api.wire.v1 import workflows_pb2 as pb
 from broadaxe.telemetry.context import format_traceparent
 
@@ -82,7 +85,7 @@ class EngineClient:
         metadata = [("authorization", f"bearer {self._token(tenant_id)}")]
         if origin.caller is not None:
             metadata.append(("traceparent", format_traceparent(origin.caller)))
-        unary = self._connected().unary_unary(f"/v1.AdminService/{method}", None, None)
+        unary = self._connected().unary_unary(f"/{method}", None, None)
         try:
             reply: Awaitable[bytes] = unary(request.SerializeToString(), timeout=TIMEOUT, metadata=metadata)
             return parse(await reply)
@@ -100,19 +103,62 @@ class EngineClient:
         if trigger.priority is not None:
             request.priority = trigger.priority
         parse = pb.TriggerWorkflowRunResponse.FromString
-        reply = await self._call("TriggerWorkflowRun", tenant_id, request, parse, origin)
+        reply = await self._call("v1.AdminService/TriggerWorkflowRun", tenant_id, request, parse, origin)
         return UUID(reply.external_id)
 
     async def cancel(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> list[UUID]:
         """Cancel; the ids affected."""
         request = pb.CancelTasksRequest(external_ids=[str(one) for one in ids])
         parse = pb.CancelTasksResponse.FromString
-        reply = await self._call("CancelTasks", tenant_id, request, parse, origin)
+        reply = await self._call("v1.AdminService/CancelTasks", tenant_id, request, parse, origin)
         return [UUID(one) for one in reply.cancelled_tasks]
 
     async def replay(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> list[UUID]:
         """Run final tasks again; the ids affected."""
         request = pb.ReplayTasksRequest(external_ids=[str(one) for one in ids])
         parse = pb.ReplayTasksResponse.FromString
-        reply = await self._call("ReplayTasks", tenant_id, request, parse, origin)
+        reply = await self._call("v1.AdminService/ReplayTasks", tenant_id, request, parse, origin)
         return [UUID(one) for one in reply.replayed_tasks]
+
+    async def push_event(self, tenant_id: TenantId, event: NewUserEvent, origin: Origin) -> UserEvent:
+        """Store a user event with the runs it starts."""
+        request = _push_request(event)
+        reply = await self._call("EventsService/Push", tenant_id, request, events_pb.Event.FromString, origin)
+        return _pushed(tenant_id, event, reply)
+
+    async def push_events(
+        self, tenant_id: TenantId, events: Sequence[NewUserEvent], origin: Origin
+    ) -> list[UserEvent | Refusal]:
+        """Store many. InvalidArgument names those that were refused; the others are stored."""
+        request = events_pb.BulkPushEventRequest(events=[_push_request(event) for event in events])
+        parse = events_pb.Events.FromString
+        reply = await self._call("EventsService/BulkPush", tenant_id, request, parse, origin)
+        return [_pushed(tenant_id, *pair) for pair in zip(events, reply.events, strict=True)]
+
+
+def _push_request(event: NewUserEvent) -> events_pb.PushEventRequest:
+    try:
+        payload, metadata = event.payload.decode(), (event.metadata or b"").decode()
+    except UnicodeDecodeError:
+        raise InvalidArgument("payload: must be UTF-8") from None
+    request = events_pb.PushEventRequest(key=event.key, payload=payload)
+    if metadata:
+        request.additional_metadata = metadata
+    if event.scope is not None:
+        request.scope = event.scope
+    if event.priority is not None:
+        request.priority = event.priority
+    return request
+
+
+def _pushed(tenant_id: TenantId, event: NewUserEvent, reply: events_pb.Event) -> UserEvent:
+    return UserEvent(
+        tenant_id=tenant_id,
+        id=UUID(reply.event_id),
+        key=reply.key,
+        payload=event.payload,
+        metadata=event.metadata or b"{}",
+        at=reply.event_timestamp.ToDatetime(tzinfo=UTC),
+        scope=event.scope,
+        priority=event.priority,
+    )

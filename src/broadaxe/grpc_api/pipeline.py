@@ -76,6 +76,7 @@ class Pipeline:
         """Serve a call that is answered by one message; raises `RpcError`."""
         start_ns, began = self._now_ns(), self._monotonic()
         code, admitted = Code.OK, False
+        refusal: RpcError | None = None
         try:
             await self._admit(method, call)
             admitted = True
@@ -93,6 +94,7 @@ class Pipeline:
             code = refusal.code
             raise refusal from error
         finally:
+            refusal = None  # an exception and the frame that names it keep each other
             if admitted and method.traced:
                 self._observer.traced(method, call, code, start_ns, self._now_ns())
             self._ended(method, call, code, began)
@@ -103,6 +105,7 @@ class Pipeline:
         """Serve a call that is answered by a stream; raises `RpcError`. Close the generator when done."""
         start_ns, began = self._now_ns(), self._monotonic()
         code, admitted = Code.OK, False
+        refusal: RpcError | None = None
 
         def trace() -> None:
             if method.traced:
@@ -135,6 +138,7 @@ class Pipeline:
             code = refusal.code
             raise refusal from error
         finally:
+            refusal = None
             if admitted:
                 call.opened()
                 self._observer.stream_ended(method)
@@ -168,6 +172,8 @@ class Pipeline:
         finally:
             self._streams.discard(stream)
             stream.done.set()
+            # A task that is cancelled keeps its exception, and that this frame.
+            del task, stream
             if isinstance(replies, AsyncGenerator):
                 await replies.aclose()
 

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from broadaxe.clock import Clock
 from broadaxe.domain.errors import BroadaxeError
+from broadaxe.expr.evaluator import Evaluator
 from broadaxe.rest_api.call import Answer, Call, DurationRecorder, Services
 from broadaxe.rest_api.commands import Commands
 from broadaxe.rest_api.decoding import decode_path_id
@@ -170,11 +171,19 @@ def build_app(
     durations: DurationRecorder,
     ready: Callable[[], bool],
     options: RestOptions | None = None,
+    evaluator: Evaluator | None = None,
 ) -> ASGIApp:
     """The application with everything it needs. `ready` says whether the database is there."""
     chosen = options or RestOptions()
     services = Services(
-        views, commands, authenticator, clock, chosen, ready, partial(encode_document, chosen.version)
+        views,
+        commands,
+        evaluator or Evaluator(),
+        authenticator,
+        clock,
+        chosen,
+        ready,
+        partial(encode_document, chosen.version),
     )
     app: ASGIApp = RestApp(services, tracer, durations)
     return _with_cors(app, chosen.allowed_origins)

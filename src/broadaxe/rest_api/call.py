@@ -7,6 +7,7 @@ from uuid import UUID
 
 from broadaxe.clock import Clock
 from broadaxe.domain.ids import TenantId
+from broadaxe.expr.evaluator import Evaluator
 from broadaxe.rest_api.commands import Commands
 from broadaxe.rest_api.decoding import decode_body, decode_path_id, decode_query
 from broadaxe.rest_api.identity import Authenticator, Identity
@@ -53,6 +54,7 @@ class Services:
 
     views: Views
     commands: Commands
+    evaluator: Evaluator
     authenticator: Authenticator
     clock: Clock
     options: RestOptions

@@ -5,16 +5,31 @@ from typing import Protocol
 from uuid import UUID
 
 from broadaxe.domain.ids import TenantId, WorkerId
-from broadaxe.engine.api import Engine, Origin, Trigger
+from broadaxe.domain.user_event import UserEvent
+from broadaxe.engine.api import Engine, NewUserEvent, Origin, Refusal, Trigger
+from broadaxe.engine.filters import Filters
 from broadaxe.engine.schedules.requests import ScheduleRequests
 
 
 class Commands(Protocol):
     """Changes. Errors are those of `broadaxe.domain.errors`; a call returns once its change is committed."""
 
+    @property
+    def filters(self) -> Filters:
+        """Changes of filters."""
+
     def trigger(self, tenant_id: TenantId, trigger: Trigger, origin: Origin) -> Awaitable[UUID]:
         """Start a run; its id. InvalidArgument, NotFound (unknown workflow, named), Unimplemented,
         ResourceExhausted, Unavailable."""
+
+    def push_event(self, tenant_id: TenantId, event: NewUserEvent, origin: Origin) -> Awaitable[UserEvent]:
+        """Store a user event with the runs it starts. InvalidArgument, ResourceExhausted, Unavailable."""
+
+    def push_events(
+        self, tenant_id: TenantId, events: Sequence[NewUserEvent], origin: Origin
+    ) -> Awaitable[list[UserEvent | Refusal]]:
+        """Store many, answers in order. InvalidArgument; of wrong ones in a bulk either answers or, naming
+        all of them, InvalidArgument: the others are stored."""
 
     def cancel(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> Awaitable[list[UUID]]:
         """Cancel runs or tasks; the ids affected. Unknown and final ones are left out."""
@@ -39,13 +54,22 @@ class WorkerPausing(Protocol):
 class EngineCommands:
     """Changes through the engine of the same process."""
 
-    def __init__(self, engine: Engine, workers: WorkerPausing) -> None:
+    def __init__(self, engine: Engine, workers: WorkerPausing, filters: Filters) -> None:
+        self.filters = filters
         self._engine = engine
         self.schedules = engine.schedules
         self._workers = workers
 
     async def trigger(self, tenant_id: TenantId, trigger: Trigger, origin: Origin) -> UUID:
         return await self._engine.trigger(tenant_id, trigger, origin)
+
+    async def push_event(self, tenant_id: TenantId, event: NewUserEvent, origin: Origin) -> UserEvent:
+        return await self._engine.push_event(tenant_id, event, origin)
+
+    async def push_events(
+        self, tenant_id: TenantId, events: Sequence[NewUserEvent], origin: Origin
+    ) -> list[UserEvent | Refusal]:
+        return await self._engine.push_events(tenant_id, events, origin)
 
     async def cancel(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> list[UUID]:
         return await self._engine.cancel(tenant_id, ids, None, origin)

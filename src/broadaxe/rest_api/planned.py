@@ -12,26 +12,13 @@ _STABLE = "/api/v1/stable/tenants/{tenant}"
 _TENANT = "/api/v1/tenants/{tenant}"
 
 _FEATURES: dict[str, str] = {
-    "events": f"""
-        GET {_STABLE}/events
-        GET {_STABLE}/events/keys
-        GET {_STABLE}/events/{{v1-event}}
+    "events of the former API": f"""
         GET {_TENANT}/events
-        POST {_TENANT}/events
-        POST {_TENANT}/events/bulk
         POST {_TENANT}/events/replay
         POST {_TENANT}/events/cancel
-        GET {_TENANT}/events/keys
         GET {_TENANT}/events/{{event-with-tenant}}/data
         GET /api/v1/events/{{event}}
         GET /api/v1/events/{{event}}/data
-        """,
-    "event filters": f"""
-        GET {_STABLE}/filters
-        POST {_STABLE}/filters
-        GET {_STABLE}/filters/{{v1-filter}}
-        DELETE {_STABLE}/filters/{{v1-filter}}
-        PATCH {_STABLE}/filters/{{v1-filter}}
         """,
     "incoming webhooks": f"""
         GET {_STABLE}/webhooks
@@ -53,7 +40,6 @@ _FEATURES: dict[str, str] = {
         PATCH /api/v1/stable/serverless/endpoints/{{v1-serverless-endpoint}}
         DELETE /api/v1/stable/serverless/endpoints/{{v1-serverless-endpoint}}
         """,
-    "CEL debugging": f"POST {_STABLE}/cel/debug",
     "durable tasks": f"""
         POST {_STABLE}/durable-tasks/branch
         GET {_STABLE}/durable-tasks/{{durable-task}}

@@ -10,7 +10,9 @@ from broadaxe.rest_api.decoding import decode_pairs
 from broadaxe.rest_api.models.runs import LogLevel
 from broadaxe.rest_api.models.schedules import ScheduledRunStatus
 from broadaxe.views.api import LogCriteria, RunFilter
+from broadaxe.views.events import EventCriteria
 from broadaxe.views.model import RunStatus, WorkerState
+from broadaxe.views.presenting import states_of
 from broadaxe.views.schedule_model import CronFilter, CronOrder, ScheduledFilter, ScheduledOrder
 
 Offset = Annotated[int, Meta(ge=0, le=1_000_000_000)]
@@ -126,6 +128,43 @@ class LogQuery(Struct, kw_only=True):
             attempt=None if self.attempt is None else self.attempt - 1,
             newest_first=self.order_by_direction.upper() == "DESC",
         )
+
+
+class EventListQuery(Struct, rename="camel", kw_only=True):
+    """A page of events. Pairs of metadata must all be there."""
+
+    offset: Offset = 0
+    limit: Limit = 50
+    keys: Annotated[list[str], Meta(max_length=1_000)] = field(default_factory=list)
+    since: datetime | None = None
+    until: datetime | None = None
+    workflow_ids: Annotated[list[UUID], Meta(max_length=1_000)] = field(default_factory=list)
+    workflow_run_statuses: list[RunStatus] = field(default_factory=list)
+    event_ids: Annotated[list[UUID], Meta(max_length=1_000)] = field(default_factory=list)
+    additional_metadata: list[str] = field(default_factory=list)
+    scopes: Annotated[list[str], Meta(max_length=1_000)] = field(default_factory=list)
+
+    def to_criteria(self) -> EventCriteria:
+        """The read side's filter."""
+        return EventCriteria(
+            since=None if self.since is None else utc(self.since),
+            until=None if self.until is None else utc(self.until),
+            keys=tuple(self.keys),
+            ids=tuple(self.event_ids),
+            scopes=tuple(self.scopes),
+            metadata=decode_pairs("additionalMetadata", self.additional_metadata),
+            workflow_ids=tuple(self.workflow_ids),
+            states=states_of(tuple(self.workflow_run_statuses)),
+        )
+
+
+class FilterListQuery(Struct, rename="camel", kw_only=True):
+    """A page of filters; the n-th workflow goes with the n-th scope."""
+
+    offset: Offset = 0
+    limit: Limit = 50
+    workflow_ids: Annotated[list[UUID], Meta(max_length=1_000)] = field(default_factory=list)
+    scopes: Annotated[list[str], Meta(max_length=1_000)] = field(default_factory=list)
 
 
 class WorkflowListQuery(Struct):

@@ -4,7 +4,17 @@ from uuid import UUID
 
 from broadaxe.rest_api import queries as q
 from broadaxe.rest_api import statistics_queries as sq
-from broadaxe.rest_api.handlers import fleet, runs, schedules, server, statistics, tasks, workflows
+from broadaxe.rest_api.handlers import (
+    events,
+    fleet,
+    runs,
+    schedules,
+    server,
+    statistics,
+    tasks,
+    workflows,
+)
+from broadaxe.rest_api.models import events as em
 from broadaxe.rest_api.models import fleet as fm
 from broadaxe.rest_api.models import runs as rm
 from broadaxe.rest_api.models import schedules as sm
@@ -138,6 +148,33 @@ FLEET_ROUTES = (
     Route("GET", _TENANT, "tenant:get", "Get the tenant", "tenant", fleet.get_tenant, fm.Tenant),
 )  # fmt: skip
 
+EVENT_ROUTES = (
+    Route("GET", f"{_STABLE}/events", "v1-event:list", "List events", "events", events.list_events,
+          em.V1EventList, query=q.EventListQuery),
+    Route("GET", f"{_STABLE}/events/keys", "v1-event:list:keys", "List the keys of events", "events",
+          events.list_event_keys, em.EventKeyList),
+    Route("GET", f"{_STABLE}/events/{{v1-event}}", "v1-event:get", "Get an event", "events",
+          events.get_event, em.V1Event),
+    Route("POST", f"{_TENANT}/events", "event:create", "Push an event", "events", events.push_event,
+          em.Event, body=em.CreateEventRequest, tracing=_LATE),
+    Route("POST", f"{_TENANT}/events/bulk", "event:create:bulk", "Push events", "events",
+          events.push_events, em.Events, body=em.BulkCreateEventRequest, tracing=_LATE),
+    Route("GET", f"{_TENANT}/events/keys", "event:list:keys", "List the keys of events", "events",
+          events.list_event_keys, em.EventKeyList),
+    Route("GET", f"{_STABLE}/filters", "v1-filter:list", "List filters", "filters", events.list_filters,
+          em.V1FilterList, query=q.FilterListQuery),
+    Route("POST", f"{_STABLE}/filters", "v1-filter:create", "Make a filter", "filters",
+          events.create_filter, em.V1Filter, body=em.V1CreateFilterRequest),
+    Route("GET", f"{_STABLE}/filters/{{v1-filter}}", "v1-filter:get", "Get a filter", "filters",
+          events.get_filter, em.V1Filter),
+    Route("PATCH", f"{_STABLE}/filters/{{v1-filter}}", "v1-filter:update", "Change a filter", "filters",
+          events.update_filter, em.V1Filter, body=em.V1UpdateFilterRequest),
+    Route("DELETE", f"{_STABLE}/filters/{{v1-filter}}", "v1-filter:delete", "Take a filter away", "filters",
+          events.delete_filter, em.V1Filter),
+    Route("POST", f"{_STABLE}/cel/debug", "v1-cel:debug", "Try an expression out", "filters",
+          events.debug_expression, em.V1CELDebugResponse, body=em.V1CELDebugRequest),
+)  # fmt: skip
+
 STATISTICS_ROUTES = (
     Route("GET", f"{_STABLE}/logs", "v1-tenant-log-line:list", "List the tenant's log lines", "logs",
           statistics.list_logs, rm.V1LogLineList, query=sq.TenantLogQuery),
@@ -162,6 +199,7 @@ ROUTES: tuple[Route, ...] = (
     *WORKFLOW_ROUTES,
     *SCHEDULE_ROUTES,
     *FLEET_ROUTES,
+    *EVENT_ROUTES,
     *STATISTICS_ROUTES,
     *planned_routes(),
 )

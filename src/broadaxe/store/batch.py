@@ -1,15 +1,22 @@
 """The statements of one group commit: one a kind, whatever the number of operations."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Container, Mapping, Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
+from broadaxe.domain.idempotency import winners
+from broadaxe.domain.schedule import SkipReason
+from broadaxe.store.event_ledger import KeyHolder, NewEvent
 from broadaxe.store.instruments import Parent
 from broadaxe.store.ledger import LogLine, NewTask, TaskWrite
 from broadaxe.store.pending import Pending
 from broadaxe.store.rows import (
+    TASK_COLUMNS,
     attempt_row,
     columns_of,
+    event_failure_rows,
+    event_link_rows,
+    event_row,
     fire_row,
     log_row,
     new_note_rows,
@@ -26,6 +33,7 @@ from broadaxe.store.session import Session
 from broadaxe.store.statements import statement
 
 ClaimKey = tuple[UUID, UUID, str]
+TenantKey = tuple[UUID, str]
 
 
 class Batch:
@@ -47,8 +55,11 @@ class Batch:
         claiming = [task for task in tasks if task.claim and task.facts.run_id not in holders]
         if claiming:
             holders |= await self._claim(claiming)
+        if any(task.key for task in tasks):
+            holders |= await self._claim_keys(ops, holders)
         new = [task for task in tasks if task.facts.run_id not in holders]
         await self._create(new)
+        await self._add_events([op.event for op in ops if op.event is not None], holders)
         refused = await self._reopen([op.change for op in ops if op.change is not None and op.change.reopen])
         active = [op for op in ops if op.change is None or op.change.run_id not in refused]
         held = await self._write_all(active)
@@ -58,6 +69,7 @@ class Batch:
             if op.change is not None and (op.write is None or op.write.task_id in held)
         ]
         created = await self._change(changes, [one for one in new if isinstance(one, NewRun)])
+        await self._free_keys(_freed(ops, changes, held))
         await self._log([line for op in ops for line in op.lines])
         return [self._result(op, refused, holders, held, created) for op in ops]
 
@@ -78,7 +90,7 @@ class Batch:
             return ChangeResult(mine, frozenset(write.task_id for write in op.change.writes) & held)
         if op.write is not None:
             return own
-        if op.tasks:
+        if op.tasks or op.event is not None:
             return [holders.get(task.facts.run_id, task.facts.run_id) for task in op.tasks]
         return None
 
@@ -120,7 +132,7 @@ class Batch:
         if first:
             rows = await self._session.fetch(
                 statement("step_create_batch"),
-                *columns_of(map(task_row, first.values()), 31),
+                *columns_of(map(task_row, first.values()), TASK_COLUMNS),
                 parent=self._parent,
                 batch=len(first),
             )
@@ -201,6 +213,95 @@ class Batch:
                 first[lost[record[0] - 1]] = record[1]
         return {run: first[key] for run, key in wanted.items() if first[key] != run}
 
+    async def _claim_keys(self, ops: Sequence[Pending], holders: Mapping[UUID, UUID]) -> dict[UUID, UUID]:
+        """Takes idempotency keys; the tasks that lost theirs, by run id, with the run that holds it."""
+        first: dict[TenantKey, NewTask | NewRun] = {}
+        wanted: dict[UUID, TenantKey] = {}
+        for op in ops:
+            asking: dict[UUID, NewTask | NewRun] = {
+                t.facts.run_id: t for t in op.tasks if t.key and t.facts.run_id not in holders
+            }
+            for task in asking.values():
+                assert task.key is not None
+                wanted[task.facts.run_id] = (task.facts.tenant_id, task.key.key)
+            best = winners((t.key.key, t.key.expires_at, run) for run, t in asking.items() if t.key)
+            for run_id in best.values():
+                first.setdefault(wanted[run_id], asking[run_id])
+        if not first:
+            return {}
+        owners = await self._owners(first)
+        refused: dict[UUID, UUID] = {
+            run: KeyHolder(int=owners[key].int) for run, key in wanted.items() if owners[key] != run
+        }
+        losers = [task for op in ops for task in op.tasks if task.facts.run_id in refused]
+        await self._withdraw(losers)
+        await self._unfire(losers)
+        return refused
+
+    async def _owners(self, first: Mapping[TenantKey, NewTask | NewRun]) -> dict[TenantKey, UUID]:
+        """Whose each key is now."""
+        owners: dict[TenantKey, UUID] = {}
+        left = dict(first)
+        while left:
+            taken = await self._take_keys(left)
+            owners |= {key: task.facts.run_id for key, task in left.items() if task.facts.run_id in taken}
+            lost = [key for key in left if key not in owners]
+            if not lost:
+                break
+            found = await self._session.fetch(
+                statement("key_holders"), *columns_of(lost, 2), parent=self._parent, batch=len(lost)
+            )
+            owners |= {lost[record[0] - 1]: record[1] for record in found}
+            # A key that another process freed in between is taken after all.
+            left = {key: left[key] for key in lost if key not in owners}
+        return owners
+
+    async def _take_keys(self, first: Mapping[TenantKey, NewTask | NewRun]) -> set[UUID]:
+        rows = []
+        latest = datetime.min.replace(tzinfo=UTC)
+        # In the order of their keys, so that two processes never wait for each other in a circle.
+        for key in sorted(first):
+            facts, claim = first[key].facts, first[key].key
+            assert claim is not None
+            latest = max(latest, facts.created_at)
+            rows.append((*key, facts.run_id, claim.expires_at, claim.until_end))
+        taken = await self._session.fetch(
+            statement("key_claim_batch"), *columns_of(rows, 5), latest, parent=self._parent, batch=len(rows)
+        )
+        self.rows += len(taken)
+        return {record[0] for record in taken}
+
+    async def _withdraw(self, tasks: Sequence[NewTask | NewRun]) -> None:
+        """A child that lost its idempotency key gives its place among its parent's children back."""
+        rows = [
+            (task.facts.tenant_id, task.claim.parent_task_id, task.claim.key, task.facts.run_id)
+            for task in tasks
+            if task.claim is not None
+        ]
+        if rows:
+            await self._session.fetch(
+                statement("child_claim_withdraw"), *columns_of(rows, 4), parent=self._parent, batch=len(rows)
+            )
+
+    async def _unfire(self, tasks: Sequence[NewTask | NewRun]) -> None:
+        """A due time whose run lost its idempotency key has no run after all."""
+        for cron, name in ((True, "fire_withdraw"), (False, "scheduled_withdraw")):
+            rows = [
+                (task.facts.tenant_id, task.fire.source_id, task.facts.run_id)
+                for task in tasks
+                if task.fire is not None and task.fire.cron is cron
+            ]
+            if rows:
+                await self._session.fetch(
+                    statement(name), *columns_of(rows, 3), SkipReason.KEY_HELD, parent=self._parent
+                )
+
+    async def _free_keys(self, runs: Sequence[UUID]) -> None:
+        if runs:
+            await self._session.fetch(
+                statement("key_release_batch"), list(runs), parent=self._parent, batch=len(runs)
+            )
+
     async def _create(self, new: Sequence[NewTask | NewRun]) -> None:
         runs = [one for one in new if isinstance(one, NewRun)]
         if runs:
@@ -210,7 +311,18 @@ class Batch:
         tasks = [one for one in new if isinstance(one, NewTask)]
         tasks += [task for run in runs for task in run.tasks]
         if tasks:
-            await self._insert("task_create_batch", columns_of(map(task_row, tasks), 31))
+            await self._insert("task_create_batch", columns_of(map(task_row, tasks), TASK_COLUMNS))
+
+    async def _add_events(self, events: Sequence[NewEvent], missing: Container[UUID]) -> None:
+        if not events:
+            return
+        await self._insert("event_add_batch", columns_of(map(event_row, events), 9))
+        links = [row for new in events for row in event_link_rows(new, missing)]
+        if links:
+            await self._insert("event_run_add_batch", columns_of(links, 4))
+        failures = [row for new in events for row in event_failure_rows(new)]
+        if failures:
+            await self._insert("event_failure_add_batch", columns_of(failures, 6))
 
     async def _write(self, writes: Sequence[TaskWrite]) -> set[UUID]:
         if not writes:
@@ -236,3 +348,10 @@ class Batch:
     async def _log(self, lines: Sequence[LogLine]) -> None:
         if lines:
             await self._insert("log_add_batch", columns_of(map(log_row, lines), 7))
+
+
+def _freed(ops: Sequence[Pending], changes: Sequence[RunChange], held: set[UUID]) -> list[UUID]:
+    """Runs that are over and held their idempotency key until then."""
+    own = [op.write for op in ops if op.write is not None and op.write.task_id in held]
+    freed = [write.frees_key_of for write in own if write.frees_key_of is not None]
+    return freed + [change.run_id for change in changes if change.end is not None and change.frees_key]

@@ -18,12 +18,14 @@ from typing import Protocol
 from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError, Unavailable
+from broadaxe.domain.idempotency import KeyClaim
 from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId
 from broadaxe.domain.task import AttemptRecord, Note, TaskFacts, TaskState, TaskStatus
 from broadaxe.domain.task import TaskFilter as TaskFilter
 from broadaxe.domain.workflow import LabelValue as LabelValue
 from broadaxe.domain.workflow import WorkflowDefinition
 from broadaxe.domain.workflow import WorkflowVersion as WorkflowVersion
+from broadaxe.store.event_ledger import EventLedger, NewEvent
 from broadaxe.store.run_ledger import NewRun, RunLedger
 from broadaxe.store.schedule_ledger import FireClaim, ScheduleLedger, SkipRecord
 from broadaxe.telemetry.context import TraceContext
@@ -57,6 +59,8 @@ class NewTask:
     """Parent of this member's commit-wait span; None when unsampled."""
     fire: FireClaim | None = None
     """The due time it is started for."""
+    key: KeyClaim | None = None
+    """The idempotency key it takes."""
     notes: tuple[Note, ...] = ()
     """Only for steps of a run that come with a change of it."""
 
@@ -73,6 +77,8 @@ class TaskWrite:
     record: AttemptRecord | None = None
     notes: tuple[Note, ...] = ()
     trace: TraceContext | None = None
+    frees_key_of: UUID | None = None
+    """The run that ends with this change and frees its idempotency key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,8 @@ class MessageKind(IntEnum):
     TOKEN_REVOKED = 5
     SCHEDULES_CHANGED = 20
     """Crons of a workflow, planned runs, or how a workflow is paused: the owner reads them again."""
+    FILTERS_CHANGED = 30
+    """Filters of events: the owner reads the tenant's again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,16 +183,25 @@ class Ledger(RunLedger, Protocol):
     state: DatabaseState
 
     @property
+    def events(self) -> EventLedger:
+        """Subscriptions, filters, idempotency keys."""
+
+    @property
     def schedules(self) -> ScheduleLedger:
         """Crons, planned runs, pauses."""
 
     # -- tasks: these join the group commit ----------------------------------------------------------
     def create_tasks(
-        self, tasks: "Sequence[NewTask | NewRun]", *, patience: float | None
+        self,
+        tasks: "Sequence[NewTask | NewRun]",
+        *,
+        patience: float | None,
+        event: NewEvent | None = None,
     ) -> "Future[list[UUID]]":
-        """Create tasks, and runs of several. Resolves to one run id each: its own, or the one that already
-        holds its claim (then nothing was created for it), or `NOBODY` if its due time is not to be had.
-        `patience`: seconds to wait for an absent database; None = hold.
+        """Create tasks, and runs of several, and store the event that starts them. Resolves to one run id
+        each: its own, or the one that already holds its claim, or the `KeyHolder` of its idempotency key, or
+        `NOBODY` if its due time is not to be had; then nothing was created for it. `patience`: seconds to
+        wait for an absent database; None = hold.
         """
 
     def write_task(self, write: TaskWrite, *, lazy: float | None = None) -> "Future[bool]":

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError, ResourceExhausted, Unavailable
+from broadaxe.store.event_ledger import NewEvent
 from broadaxe.store.ledger import LogLine, NewTask, TaskWrite
 from broadaxe.store.run_ledger import NewRun, RunChange
 from broadaxe.store.schedule_ledger import SkipRecord
@@ -33,6 +34,7 @@ class Pending:
     change: RunChange | None = None
     """What follows from `write` if that is there, else a change by itself."""
     lines: Sequence[LogLine] = ()
+    event: NewEvent | None = None
     skips: Sequence[SkipRecord] = ()
     count: int = 1
     parents: Sequence[tuple[TraceContext, UUID]] = ()
@@ -53,10 +55,18 @@ def size_of_task(task: NewTask | NewRun) -> int:
     """Bytes that a new task or run is counted with."""
     if isinstance(task, NewRun):
         size = 2 * ROW_OVERHEAD + len(task.facts.input) + len(task.facts.metadata)
+        size += len(task.facts.triggers or b"")
         return size + sum(map(size_of_task, task.tasks)) + ROW_OVERHEAD * len(task.waits)
     facts, status = task.facts, task.status
     extra = len(status.output or b"") + len(status.error or b"") + len(facts.desired_labels or b"")
+    extra += len(facts.triggers or b"")
     return ROW_OVERHEAD + len(facts.input) + len(facts.metadata) + extra
+
+
+def size_of_event(new: NewEvent) -> int:
+    """Bytes that an event is counted with."""
+    size = ROW_OVERHEAD + len(new.event.payload) + len(new.event.metadata)
+    return size + len(new.links) * ROW_OVERHEAD // 4 + sum(len(one.message) for one in new.failures)
 
 
 def size_of_write(write: TaskWrite) -> int:

@@ -11,6 +11,8 @@ from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId
 from broadaxe.domain.task import TaskFilter, TaskState
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
 from broadaxe.store.connection import Database
+from broadaxe.store.event_ledger import NewEvent
+from broadaxe.store.events import EventStore
 from broadaxe.store.instruments import MetricSink
 from broadaxe.store.lease import LeaseKeeper
 from broadaxe.store.ledger import (
@@ -50,6 +52,7 @@ class PostgresLedger:
         self.database = database
         self.state: DatabaseState = database.availability.state
         self.partitions = Partitions(database)
+        self.events = EventStore(database)
         self.schedules = ScheduleStore(database)
         self._lease = LeaseKeeper(database)
         self._writer = GroupCommitWriter(database, self._fence, self._lease.lose, self._repair)
@@ -115,9 +118,13 @@ class PostgresLedger:
     # -- tasks -----------------------------------------------------------------------------------------
 
     def create_tasks(
-        self, tasks: Sequence[NewTask | NewRun], *, patience: float | None
+        self,
+        tasks: Sequence[NewTask | NewRun],
+        *,
+        patience: float | None,
+        event: NewEvent | None = None,
     ) -> "asyncio.Future[list[UUID]]":
-        return self._writer.create(tasks, patience)
+        return self._writer.create(tasks, patience, event)
 
     def write_task(self, write: TaskWrite, *, lazy: float | None = None) -> "asyncio.Future[bool]":
         return self._writer.write(write, lazy)

@@ -18,6 +18,7 @@ from broadaxe.domain.task import (
 )
 from broadaxe.domain.workflow import WorkflowVersion
 from broadaxe.store.connection import Database
+from broadaxe.store.event_reads import PostgresEventReads
 from broadaxe.store.ledger import LogLine, WorkerRow
 from broadaxe.store.reads import (
     HeldSlots,
@@ -41,15 +42,15 @@ from broadaxe.store.statistics_reads import PostgresStatisticsReads
 CHILDREN_LIMIT = 10_000
 WORKERS_LIMIT = 10_000
 
-_FACT_COLUMNS = 17
-_STATUS_COLUMNS = 31
+_FACT_COLUMNS = 18
+_STATUS_COLUMNS = 32
 _INPUT_COLUMN = 8
 _LAST_ID = UUID(int=(1 << 128) - 1)
 _SLACK = timedelta(hours=1)
 """How far the clocks that made a parent's and a child's id may lie apart."""
 
 
-class PostgresReads(PostgresScheduleReads, PostgresStatisticsReads):
+class PostgresReads(PostgresScheduleReads, PostgresStatisticsReads, PostgresEventReads):
     """See `broadaxe.store.reads.Reads` for what each query answers."""
 
     def __init__(self, database: Database) -> None:
@@ -233,7 +234,7 @@ def _arguments(tenant_id: TenantId, where: TaskCriteria) -> tuple[object, ...]:
         [key for key, _ in pairs] or None,
         [value for _, value in pairs] or None,
         len(pairs) if where.match_all else 1,
-        None if where.event_id is None else str(where.event_id),
+        where.event_id,
     )
 
 

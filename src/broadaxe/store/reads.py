@@ -14,6 +14,7 @@ from broadaxe.domain.ids import TenantId
 from broadaxe.domain.run import RunEnd, RunFacts
 from broadaxe.domain.task import AttemptRecord, Note, TaskFacts, TaskState, TaskStatus
 from broadaxe.domain.workflow import WorkflowVersion
+from broadaxe.store.event_reads import EventReads
 from broadaxe.store.ledger import LogLine, WorkerRow
 from broadaxe.store.schedule_reads import ScheduleReads
 from broadaxe.store.statistics_reads import StatisticsReads
@@ -147,7 +148,7 @@ class TenantRow:
     updated_at: datetime
 
 
-class Reads(ScheduleReads, StatisticsReads, Protocol):
+class Reads(ScheduleReads, StatisticsReads, EventReads, Protocol):
     """The queries. `Unavailable` when the database is away; None or absence for what is not the tenant's."""
 
     def list_tasks(

@@ -1,6 +1,6 @@
 """Rows to domain values and back. The order of columns is that of the SQL files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -9,6 +9,7 @@ import msgspec
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.task import AttemptOutcome, AttemptRecord, TaskFacts, TaskState, TaskStatus
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition
+from broadaxe.store.event_ledger import NewEvent
 from broadaxe.store.ledger import (
     EndedAttempt,
     LogLine,
@@ -26,7 +27,8 @@ from broadaxe.store.session import Record
 from broadaxe.telemetry.context import TraceContext
 
 _STATES = {int(state): state for state in TaskState}
-_FACT_COLUMNS = 17
+_FACT_COLUMNS = 18
+TASK_COLUMNS = 32
 
 Columns = list[list[object]]
 
@@ -43,7 +45,7 @@ def task_row(task: NewTask) -> tuple[object, ...]:
     return (
         f.tenant_id, f.id, f.run_id, f.workflow_id, f.version_id, f.step_id, f.priority, f.created_at,
         f.input, f.metadata, f.trace, f.parent_task_id, f.parent_run_id, f.child_index, f.child_key,
-        f.desired_worker_id, f.desired_labels, s.state, s.attempt, s.queued_at, s.app_retries,
+        f.desired_worker_id, f.desired_labels, f.triggers, s.state, s.attempt, s.queued_at, s.app_retries,
         s.internal_retries, s.worker_id, s.assigned_at, s.started_at, s.finished_at, s.retry_at,
         s.timeout_at, s.slot_released, s.output, s.error,
     )  # fmt: skip
@@ -110,6 +112,31 @@ def log_row(line: LogLine) -> tuple[object, ...]:
         line.tenant_id, line.task_id, line.attempt, line.created_at, line.level, _utf8(line.message),
         line.metadata,
     )  # fmt: skip
+
+
+def event_row(new: NewEvent) -> tuple[object, ...]:
+    """The columns of an event."""
+    event = new.event
+    return (
+        event.tenant_id, event.id, event.at, event.key, event.scope, event.priority, new.trace, event.payload,
+        event.metadata,
+    )  # fmt: skip
+
+
+def event_link_rows(new: NewEvent, missing: Container[UUID]) -> Iterable[tuple[object, ...]]:
+    """The columns of an event's links to runs; `missing` ones were not created."""
+    for link in new.links:
+        if link.run_id not in missing:
+            yield new.event.tenant_id, new.event.id, link.run_id, link.filter_id
+
+
+def event_failure_rows(new: NewEvent) -> Iterable[tuple[object, ...]]:
+    """The columns of the expressions that failed with an event."""
+    for one in new.failures:
+        yield (
+            new.event.tenant_id, new.event.id, int(one.source), one.workflow_id, one.filter_id,
+            _utf8(one.message),
+        )  # fmt: skip
 
 
 def task_of(record: Record) -> StoredTask:

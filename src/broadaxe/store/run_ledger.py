@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
+from broadaxe.domain.idempotency import KeyClaim
 from broadaxe.domain.ids import RunId, TenantId
 from broadaxe.domain.run import MetWait, RunEnd, RunFacts, Wait
 from broadaxe.domain.task import TaskFilter
@@ -29,6 +30,8 @@ class NewRun:
     """Parent of this member's commit-wait span; None when unsampled."""
     fire: FireClaim | None = None
     """The due time it is started for."""
+    key: KeyClaim | None = None
+    """The idempotency key it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class RunChange:
     """Waits that are over; one that is over already is left as it is."""
     end: RunEnd | None = None
     """The run is over."""
+    frees_key: bool = False
+    """With its end it gives its idempotency key back."""
     reopen: bool = False
     """A run that was over goes on: nothing of the change is written when it was not over."""
     trace: TraceContext | None = None

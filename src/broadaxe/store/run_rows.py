@@ -6,9 +6,9 @@ from broadaxe.domain.task import TaskState
 from broadaxe.store.run_ledger import RunChange, StoredRun, StoredWait
 from broadaxe.store.session import Record
 
-RUN_COLUMNS = 17
+RUN_COLUMNS = 18
 WAIT_COLUMNS = 9
-_FACT_COLUMNS = 15
+_FACT_COLUMNS = 16
 _NOT_OVER = 3
 
 
@@ -18,7 +18,7 @@ def run_row(facts: RunFacts) -> tuple[object, ...]:
     return (
         f.tenant_id, f.id, f.workflow_id, f.version_id, f.priority, f.created_at, f.input, f.metadata,
         f.trace, f.parent_task_id, f.parent_run_id, f.child_index, f.child_key, f.desired_worker_id,
-        f.desired_labels, _NOT_OVER, None,
+        f.desired_labels, f.triggers, _NOT_OVER, None,
     )  # fmt: skip
 
 

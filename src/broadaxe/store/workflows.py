@@ -7,6 +7,7 @@ from broadaxe.domain.ids import TenantId, VersionId, WorkflowId
 from broadaxe.domain.registration import checksum
 from broadaxe.domain.workflow import WorkflowDefinition, WorkflowVersion
 from broadaxe.store.connection import Database
+from broadaxe.store.events import declare_events
 from broadaxe.store.rows import definition_bytes, trace_bytes, version_of
 from broadaxe.store.session import Session
 from broadaxe.store.statements import statement
@@ -49,6 +50,9 @@ class WorkflowStore:
                 fingerprint,
                 text,
                 now,
+            )
+            await declare_events(
+                self._db, session, tenant_id, found, definition.event_triggers, definition.default_filters
             )
             await self._declare(session, tenant_id, found, definition, trace, now)
             return WorkflowVersion(tenant_id, WorkflowId(found), version_id, definition, now)

@@ -17,6 +17,7 @@ from broadaxe.domain.ids import EngineId
 from broadaxe.store.batch import Batch
 from broadaxe.store.commit_trace import CommitTrace
 from broadaxe.store.connection import WRITER_SETTINGS, Database
+from broadaxe.store.event_ledger import NewEvent
 from broadaxe.store.failures import DRIVER_ERRORS, Failure, classify, describe, sqlstate_of
 from broadaxe.store.ledger import Fenced, LogLine, NewTask, StoreError, TaskWrite
 from broadaxe.store.pending import (
@@ -24,6 +25,7 @@ from broadaxe.store.pending import (
     Pending,
     PendingQueue,
     size_of_change,
+    size_of_event,
     size_of_task,
     size_of_write,
 )
@@ -32,6 +34,7 @@ from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.store.session import Session
 from broadaxe.store.statements import statement
 from broadaxe.telemetry import names as T
+from broadaxe.telemetry.context import TraceContext
 
 _log = logging.getLogger("broadaxe.store")
 _KIND = ((T.LABEL_KIND, "task"),)
@@ -93,14 +96,18 @@ class GroupCommitWriter:
     # -- submitting ------------------------------------------------------------------------------------
 
     def create(
-        self, tasks: Sequence[NewTask | NewRun], patience: float | None
+        self, tasks: Sequence[NewTask | NewRun], patience: float | None, event: NewEvent | None = None
     ) -> "asyncio.Future[list[UUID]]":
-        """Queues the creation of tasks and runs."""
-        parents = [
+        """Queues the creation of tasks and runs, and of the event that starts them."""
+        parents: list[tuple[TraceContext, UUID]] = [
             (task.trace, task.facts.id) for task in tasks if task.trace is not None and task.trace.sampled
         ]
-        op = self._pending(sum(map(size_of_task, tasks)), patience)
-        op.tasks, op.count, op.parents = tasks, len(tasks), parents
+        place = event.place if event is not None else None
+        if event is not None and place is not None:
+            parents.append((place, event.event.id))
+        size = sum(map(size_of_task, tasks)) + (size_of_event(event) if event is not None else 0)
+        op = self._pending(size, patience)
+        op.tasks, op.count, op.parents, op.event = tasks, len(tasks) + (event is not None), parents, event
         return self._submit(op, None)
 
     def write(self, write: TaskWrite, lazy: float | None) -> "asyncio.Future[bool]":

@@ -38,6 +38,10 @@ ATTR_RETRY_REASON: Final = Attr("hatchet.run/retry.reason", str, True)
 ATTR_RETRY_DELAY_MS: Final = Attr("hatchet.run/retry.delay_ms", int, False)
 ATTR_TRIGGER_KIND: Final = Attr("hatchet.run/trigger.kind", str, True)
 ATTR_PARENT_RUN_ID: Final = Attr("hatchet.run/parent.run.id", str, False)
+ATTR_EVENT_RUNS: Final = Attr("hatchet.run/event.runs", int, False)
+ATTR_FILTERS_EVALUATED: Final = Attr("hatchet.run/filters.evaluated", int, False)
+ATTR_FILTERS_PASSED: Final = Attr("hatchet.run/filters.passed", int, False)
+ATTR_FILTERS_FAILED: Final = Attr("hatchet.run/filters.failed", int, False)
 ATTR_EVENT_ID: Final = Attr("hatchet.run/event.id", str, False)
 ATTR_EVENT_KEY: Final = Attr("hatchet.run/event.key", str, True)
 ATTR_EVENT_TYPE: Final = Attr("hatchet.run/event.type", str, True)
@@ -261,6 +265,18 @@ _OF_SPAN_INGEST = frozenset((
     ATTR_ROWS_READ, ATTR_EVENT_ID, ATTR_EVENT_KEY, ATTR_PAYLOAD_SIZE_BYTES,
 ))
 SPAN_INGEST: Final = SpanName("hatchet.run/ingest", SpanKind.INTERNAL, _OF_SPAN_INGEST)
+_OF_SPAN_EVENT = frozenset((
+    ATTR_TENANT_ID, ATTR_ERROR_TYPE, ATTR_REPLAYED, ATTR_EVENT_ID, ATTR_EVENT_KEY, ATTR_EVENT_RUNS,
+    ATTR_PAYLOAD_SIZE_BYTES, ATTR_OUTCOME,
+))
+SPAN_EVENT: Final = SpanName("hatchet.run/event", SpanKind.INTERNAL, _OF_SPAN_EVENT)
+_OF_SPAN_EVALUATE_FILTERS = frozenset((
+    ATTR_TENANT_ID, ATTR_ERROR_TYPE, ATTR_REPLAYED, ATTR_EVENT_ID, ATTR_EVENT_KEY, ATTR_FILTERS_EVALUATED,
+    ATTR_FILTERS_PASSED, ATTR_FILTERS_FAILED,
+))
+SPAN_EVALUATE_FILTERS: Final = SpanName(
+    "hatchet.run/evaluate-filters", SpanKind.INTERNAL, _OF_SPAN_EVALUATE_FILTERS,
+)
 _OF_SPAN_SCHEDULE_FIRE = frozenset((
     ATTR_TENANT_ID, ATTR_ERROR_TYPE, ATTR_REPLAYED, ATTR_RUN_ID, ATTR_WORKFLOW_NAME, ATTR_WORKFLOW_ID,
     ATTR_WORKFLOW_VERSION_ID, ATTR_TRIGGER_KIND, ATTR_PARENT_RUN_ID, ATTR_PRIORITY, ATTR_OUTCOME,
@@ -533,6 +549,23 @@ METRIC_DATABASE_AWAY: Final = Metric(
 METRIC_DATABASE_POOL: Final = Metric(
     "hatchet.database.pool", MetricKind.OBSERVED_GAUGE, "{connection}", "Pool connections in use and idle.",
     labels=(LABEL_STATE,), prometheus="hatchet_database_pool_connections", series=256,
+)
+METRIC_EVENTS_PUSHED: Final = Metric(
+    "hatchet.events.pushed", MetricKind.COUNTER, "{event}", "User events that were stored.",
+    prometheus="hatchet_pushed_events_total", series=256,
+)
+METRIC_EVENT_RUNS: Final = Metric(
+    "hatchet.events.runs", MetricKind.COUNTER, "{run}", "Runs that user events started.",
+    prometheus="hatchet_event_runs_total", series=256,
+)
+METRIC_EVENT_EXPRESSIONS_FAILED: Final = Metric(
+    "hatchet.events.expressions.failed", MetricKind.COUNTER, "{expression}",
+    "Expressions of filters and idempotency keys that failed for an event.",
+    prometheus="hatchet_event_expressions_failed_total", series=256,
+)
+METRIC_TENANT_EVENTS_PUSHED: Final = Metric(
+    "hatchet.tenant.events.pushed", MetricKind.COUNTER, "{event}", "User events of one tenant.",
+    labels=(LABEL_TENANT_ID,), prometheus="hatchet_tenant_pushed_events_total", series=256,
 )
 METRIC_DB_BLOAT_COUNT: Final = Metric(
     "hatchet.db.bloat.count", MetricKind.OBSERVED_GAUGE, "{table}",

@@ -197,7 +197,7 @@ async def _runs(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[UUID, 
         run_id, state, over, version_id = record
         definition = versions[version_id]
         ids = {step.name: task_id_of(run_id, step.id) for step in definition.steps}
-        steps = {
+        steps: dict[UUID, StepRow] = {
             ids[step.name]: StepRow(step.name, tuple(ids[name] for name in parents_of(step)), False)
             for step in definition.steps
         }

@@ -10,12 +10,15 @@ from uuid import UUID, uuid5
 
 from broadaxe.clock import Clock
 from broadaxe.domain.errors import Unavailable
+from broadaxe.domain.event_filters import EventFilter
+from broadaxe.domain.idempotency import KeyClaim, winners
 from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId, WorkflowId
 from broadaxe.domain.metadata import matches
 from broadaxe.domain.registration import checksum
 from broadaxe.domain.run import RunEnd, RunFacts
 from broadaxe.domain.task import AttemptOutcome, AttemptRecord, Note, TaskFacts, TaskFilter, TaskState
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
+from broadaxe.store.event_ledger import EventLink, KeyHolder, NewEvent, StoredEvent, Subscription
 from broadaxe.store.ledger import (
     ChildClaim,
     DatabaseState,
@@ -65,6 +68,10 @@ class MemoryTables:
         self.owner: MemoryLedger | None = None
         self.waiting: deque[tuple[MemoryLedger, Future[None]]] = deque()
         self.confirmed_until: datetime | None = None
+        self.events: dict[UUID, NewEvent] = {}
+        self.links: dict[UUID, list[EventLink]] = {}
+        self.filters: dict[UUID, EventFilter] = {}
+        self.keys: dict[tuple[TenantId, str], tuple[KeyClaim, UUID]] = {}
         self.history: list[tuple[UUID, TaskState, int]] = []
         """Every committed state of every task, in order."""
 
@@ -92,10 +99,15 @@ class MemoryLedger:
 
     # -- the group commit -------------------------------------------------------------------------------
 
+    @property
+    def events(self) -> "MemoryLedger":
+        """The part about events."""
+        return self
+
     def create_tasks(
-        self, tasks: Sequence[NewTask | NewRun], *, patience: float | None
+        self, tasks: Sequence[NewTask | NewRun], *, patience: float | None, event: NewEvent | None = None
     ) -> "Future[list[UUID]]":
-        """Create tasks and runs; the claims of the first."""
+        """Create tasks, runs and their event; the claims of the first."""
         future: Future[list[UUID]] = asyncio.get_running_loop().create_future()
         items = list(tasks)
 
@@ -106,7 +118,7 @@ class MemoryLedger:
             if error is not None:
                 future.set_exception(error)
             else:
-                future.set_result([self._create(task) for task in items])
+                future.set_result(self._create_all(items, event))
 
         self._enqueue(commit)
         return future
@@ -219,10 +231,28 @@ class MemoryLedger:
             return Unavailable("another engine owns the scheduling now")
         return None
 
+    def _create_all(self, tasks: list[NewTask | NewRun], event: NewEvent | None) -> list[UUID]:
+        claims = ((t.key.key, t.key.expires_at, t.facts.run_id) for t in tasks if t.key is not None)
+        best = winners(claims)
+        # The one that takes a key goes first; the others then meet it.
+        first = sorted(tasks, key=lambda t: t.key is not None and best[t.key.key] != t.facts.run_id)
+        created = {task.facts.id: self._create(task) for task in first}
+        if event is not None:
+            self.tables.events[event.event.id] = event
+            born = set(created.values())
+            self.tables.links[event.event.id] = [link for link in event.links if link.run_id in born]
+        return [created[task.facts.id] for task in tasks]
+
     def _create(self, task: NewTask | NewRun) -> UUID:
         facts = task.facts
         if task.fire is not None and not self.schedules.claim(task):
             return NOBODY
+        if task.key is not None:
+            place = (facts.tenant_id, task.key.key)
+            held = self.tables.keys.get(place)
+            if held is not None and held[0].expires_at > facts.created_at:
+                return KeyHolder(int=held[1].int)
+            self.tables.keys[place] = (task.key, facts.run_id)
         if task.claim is not None:
             holder = self.tables.claims.setdefault((facts.tenant_id, task.claim), facts.run_id)
             if holder != facts.run_id:
@@ -272,6 +302,42 @@ class MemoryLedger:
             tables.runs[change.run_id] = StoredRun(stored.facts, end)
         return ChangeResult(frozenset(task.facts.id for task in created), written)
 
+    async def load_subscriptions(self, tenant_id: TenantId) -> tuple[list[Subscription], list[EventFilter]]:
+        """All of a tenant's."""
+        await self._reach()
+        found = [
+            Subscription(version.workflow_id, name, version.definition.event_triggers)
+            for (tenant, name), version in sorted(self.tables.newest.items(), key=lambda item: item[0][1])
+            if tenant == tenant_id and version.definition.event_triggers
+        ]
+        filters = [one for one in self.tables.filters.values() if one.tenant_id == tenant_id]
+        return found, filters
+
+    async def load_events_since(self, at: datetime) -> AsyncIterator[list[StoredEvent]]:
+        """Events since then."""
+        await asyncio.sleep(0)
+        yield [
+            StoredEvent(
+                new.event.tenant_id,
+                new.event.id,
+                new.event.at,
+                new.event.key,
+                new.trace,
+                max((link.run_id for link in self.tables.links[new.event.id]), default=None),
+            )
+            for new in self.tables.events.values()
+            if new.event.at >= at
+        ]
+
+    async def expire_keys(self) -> int:
+        """Take expired keys away."""
+        await self._reach()
+        now = self._clock.now()
+        old = [place for place, (held, _) in self.tables.keys.items() if held.expires_at <= now]
+        for place in old:
+            del self.tables.keys[place]
+        return len(old)
+
     def _write(self, write: TaskWrite) -> bool:
         stored = self.tables.tasks.get(write.task_id)
         if stored is None or stored.facts.tenant_id != write.tenant_id:
@@ -283,6 +349,9 @@ class MemoryLedger:
         if write.record is not None:
             self.tables.attempts.setdefault(write.task_id, []).append(write.record)
         self.tables.notes.setdefault(write.task_id, []).extend(write.notes)
+        for place, (held, run_id) in list(self.tables.keys.items()):
+            if held.until_end and run_id == write.frees_key_of:
+                del self.tables.keys[place]
         return True
 
     # -- reads ------------------------------------------------------------------------------------------
@@ -400,9 +469,23 @@ class MemoryLedger:
         )
         self.tables.newest[(tenant_id, definition.name)] = version
         self.tables.versions[version_id] = version
+        self._declare(tenant_id, version)
         self.tables.checksums[version_id] = digest
         self.schedules.declare(version, trace)
         return version
+
+    def _declare(self, tenant_id: TenantId, version: WorkflowVersion) -> None:
+        filters = self.tables.filters
+        for one in [one for one in filters.values() if one.declared]:
+            if one.workflow_id == version.workflow_id:
+                del filters[one.id]
+        for at, new in enumerate(version.definition.default_filters):
+            filter_id = uuid5(version.version_id, f"filter {at}")
+            now = self._clock.now()
+            filters[filter_id] = EventFilter(
+                tenant_id, filter_id, version.workflow_id, new.scope, new.expression, new.payload or b"{}",
+                True, now, now,
+            )  # fmt: skip
 
     async def latest_version(self, tenant_id: TenantId, name: str) -> WorkflowVersion | None:
         """The newest version."""

@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from broadaxe.domain.event_filters import EventFilter
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.schedule import Pause
 from broadaxe.store.reads import LogCriteria as LogCriteria
+from broadaxe.views.events import EventCriteria, EventView
 from broadaxe.views.model import (
     LogView,
     NamedRun,
@@ -141,6 +143,21 @@ class Views(Protocol):
         """Newest first; `labels` must all be there."""
 
     def get_worker(self, tenant_id: TenantId, worker_id: UUID) -> Awaitable[WorkerView | None]: ...
+    def list_events(
+        self, tenant_id: TenantId, where: EventCriteria, offset: int, limit: int
+    ) -> Awaitable[Page[EventView]]:
+        """Newest first. InvalidArgument when the page's payloads are too much for one answer."""
+
+    def get_event(self, tenant_id: TenantId, event_id: UUID) -> Awaitable[EventView | None]: ...
+    def list_event_keys(self, tenant_id: TenantId) -> Awaitable[list[str]]:
+        """The keys of the newest events, by name."""
+
+    def list_filters(
+        self, tenant_id: TenantId, pairs: Sequence[tuple[UUID | None, str | None]], offset: int, limit: int
+    ) -> Awaitable[Page[EventFilter]]:
+        """Oldest first; `pairs` of workflow and scope, one of which must fit (None fits everything)."""
+
+    def get_filter(self, tenant_id: TenantId, filter_id: UUID) -> Awaitable[EventFilter | None]: ...
     def get_tenant(self, tenant_id: TenantId) -> Awaitable[TenantView | None]: ...
     def list_crons(
         self,

@@ -4,13 +4,14 @@ from broadaxe.clock import Clock
 from broadaxe.store.reads import Reads
 from broadaxe.views.catalogue import CatalogueViews
 from broadaxe.views.definitions import Definitions
+from broadaxe.views.events import EventViews
 from broadaxe.views.fleet import INACTIVE_AFTER, FleetViews
 from broadaxe.views.runs import PAYLOAD_LIMIT, RunViews
 from broadaxe.views.schedules import ScheduleViews
 from broadaxe.views.statistics import StatisticsViews
 
 
-class StoreViews(RunViews, FleetViews, CatalogueViews, ScheduleViews, StatisticsViews):
+class StoreViews(RunViews, FleetViews, CatalogueViews, ScheduleViews, StatisticsViews, EventViews):
     """Everything that can be read: implements `broadaxe.views.api.Views`."""
 
     def __init__(
@@ -25,5 +26,6 @@ class StoreViews(RunViews, FleetViews, CatalogueViews, ScheduleViews, Statistics
         RunViews.__init__(self, reads, definitions, payload_limit)
         FleetViews.__init__(self, reads, definitions, clock, inactive_after)
         CatalogueViews.__init__(self, reads, definitions)
+        EventViews.__init__(self, reads)
         ScheduleViews.__init__(self, reads)
         StatisticsViews.__init__(self, reads, definitions)

@@ -48,7 +48,7 @@ async def test_span_under_the_caller_with_conventional_attributes() -> None:
     [
         ("/api/v1/nothing", 404, False),
         ("/api/v1/workers/x", 400, False),
-        (f"/api/v1/stable/tenants/{TENANT}/events", 501, True),
+        (f"/api/v1/stable/tenants/{TENANT}/webhooks", 501, True),
     ],
 )
 async def test_client_errors_are_no_errors_of_the_span(path: str, status: int, error: bool) -> None:

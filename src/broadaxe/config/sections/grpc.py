@@ -124,10 +124,10 @@ class GrpcSettings:
         "SERVER_GRPC_TRANSPORT",
         "runtime.grpcTransport",
         GRPC_TRANSPORT,
-        default="grpcio",
+        default="lean",
         meaning=(
-            "What carries gRPC: `grpcio`, Google's library, or `lean`, a server of our own that takes a"
-            " fraction of its CPU."
+            "What carries gRPC: `lean`, a server of our own, or `grpcio`, Google's library, which takes some"
+            " times its CPU."
         ),
     )
     shutdown_timeout: float = used(

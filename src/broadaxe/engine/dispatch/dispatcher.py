@@ -8,7 +8,7 @@ from broadaxe.domain.task import Failed, SendFailed, TaskFacts, TaskState, Worke
 from broadaxe.engine.api import ActionKind, WorkerAction
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
-from broadaxe.engine.dispatch.payload import cancel_action, start_action, start_payload
+from broadaxe.engine.dispatch.payload import cancel_action, object_members, start_action, start_payload
 from broadaxe.engine.dispatch.sessions import Session, Written
 from broadaxe.engine.runs.payloads import load_payloads, step_payload
 from broadaxe.engine.scheduler.live import Delivery, LiveTask, StepPlan
@@ -56,7 +56,8 @@ class Dispatcher:
         if live.run is not None:
             payload = step_payload(live)
         else:
-            payload = None if live.input is None else start_payload(live.input)
+            cause = object_members(live.facts.triggers)
+            payload = None if live.input is None else start_payload(live.input, triggers=cause)
         if payload is None:
             self._load(live)
             return

@@ -49,6 +49,14 @@ def start_payload(
     return b"".join(parts) + b"}"
 
 
+def object_members(text: bytes | None) -> dict[str, bytes]:
+    """The members of an object, each as its own text."""
+    if not text:
+        return {}
+    members = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    return {name: bytes(value) for name, value in members.items()}
+
+
 def _object(members: Mapping[str, bytes] | None) -> bytes:
     """An object of JSON texts."""
     pairs = (json.dumps(name).encode() + b":" + value for name, value in (members or {}).items())

@@ -1,6 +1,7 @@
 """The workflows as the engine needs them: cached by name and version, what follows worked out once."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from uuid import UUID
 
 from broadaxe.domain.features import missing_feature
@@ -24,6 +25,8 @@ class Catalog:
         self._max_internal_retries = context.options.max_internal_retries
         self._plans: OrderedDict[UUID, StepPlan] = OrderedDict()
         self._newest: OrderedDict[tuple[TenantId, str], StepPlan] = OrderedDict()
+        self.on_forget: list[Callable[[TenantId | None], None]] = []
+        """Told of the tenant whose workflows changed elsewhere; None: anybody's."""
 
     def known(self, tenant_id: TenantId, name: str) -> StepPlan | None:
         """The newest version if it is in memory."""
@@ -61,10 +64,14 @@ class Catalog:
     def forget(self, tenant_id: TenantId, name: str) -> None:
         """Somebody registered it elsewhere."""
         self._newest.pop((tenant_id, name), None)
+        for listener in self.on_forget:
+            listener(tenant_id)
 
     def forget_names(self) -> None:
         """Another process may have registered anything."""
         self._newest.clear()
+        for listener in self.on_forget:
+            listener(None)
 
     def _plan(self, version: WorkflowVersion) -> StepPlan:
         plan = self._plans.get(version.version_id)

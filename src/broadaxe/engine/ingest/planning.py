@@ -108,7 +108,8 @@ class Planner:
         version = plan.version
         priority = trigger.priority or version.definition.default_priority or 1
         own = None if rooted else parse_traceparent(read_traceparent(trigger.metadata))
-        trace = self._trace(task_id, own or origin.caller, None if rooted else parent)
+        caller = trigger.cause.place if trigger.cause is not None else own or origin.caller
+        trace = self._trace(task_id, caller, None if rooted else parent)
         parent_run_id = trigger.parent_run_id or (parent.facts.run_id if parent is not None else None)
         return TaskFacts(
             tenant_id=tenant_id,
@@ -128,6 +129,7 @@ class Planner:
             child_key=trigger.child_key,
             desired_worker_id=trigger.desired_worker_id,
             desired_labels=encode_requests(trigger.desired_labels) if trigger.desired_labels else None,
+            triggers=trigger.cause.triggers if trigger.cause is not None else None,
         )
 
     def _trace(self, run_id: UUID, caller: TraceContext | None, parent: Parent | None) -> TraceContext:

@@ -11,6 +11,7 @@ from broadaxe.domain.workflow import WorkflowDefinition, WorkflowVersion
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
+from broadaxe.engine.ingest.subscriptions import Subscriptions
 from broadaxe.engine.schedules.calendar import expression_problem
 from broadaxe.engine.schedules.changes import ScheduleChanges
 from broadaxe.engine.schedules.requests import Changed
@@ -22,12 +23,19 @@ class Registration:
     """Checks a definition and stores it as a version."""
 
     def __init__(
-        self, context: EngineContext, gate: Gate, catalog: Catalog, cel: Cel, changes: ScheduleChanges
+        self,
+        context: EngineContext,
+        gate: Gate,
+        catalog: Catalog,
+        cel: Cel,
+        subscriptions: Subscriptions,
+        changes: ScheduleChanges,
     ) -> None:
         self._ledger = context.ledger
         self._gate = gate
         self._catalog = catalog
         self._cel = cel
+        self._subscriptions = subscriptions
         self._changes = changes
         options = context.options
         self._limits = Limits(steps=options.workflow_steps, waits=options.workflow_waits)
@@ -46,6 +54,7 @@ class Registration:
         await self._gate.wait()
         version = await self._ledger.put_workflow(tenant_id, prepared.definition, asked)
         self._catalog.learn(version)
+        self._subscriptions.forget(tenant_id)
         if definition.cron_triggers or self._changes.has_crons(tenant_id, version.workflow_id):
             await self._changes.announce(tenant_id, Changed(crons_of=version.workflow_id))
         return version

@@ -4,11 +4,13 @@ import asyncio
 from asyncio import Future
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
 from broadaxe.domain.dag import Progress
 from broadaxe.domain.errors import (
+    AlreadyExists,
     BroadaxeError,
     InvalidArgument,
     NotFound,
@@ -16,13 +18,17 @@ from broadaxe.domain.errors import (
     Unavailable,
     Unimplemented,
 )
+from broadaxe.domain.event_filters import ExpressionFailure
+from broadaxe.domain.idempotency import COLLISION, BulkCollision, Collision
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.task import Assigned, TaskFacts, TaskStatus
 from broadaxe.domain.transitions import decide
+from broadaxe.domain.user_event import UserEvent
 from broadaxe.engine.api import Origin, Trigger
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
+from broadaxe.engine.ingest.keys import Keys
 from broadaxe.engine.ingest.planning import Parent, Planner, check, claim_of, need_of, waiting_status
 from broadaxe.engine.runs.book import RunBook
 from broadaxe.engine.runs.changes import facts_of_run
@@ -36,9 +42,11 @@ from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.workers import Worker
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import RunTraces, run_context
+from broadaxe.store.event_ledger import EventLink, KeyHolder, NewEvent
 from broadaxe.store.ledger import NewTask
 from broadaxe.store.run_ledger import NewRun
 from broadaxe.store.schedule_ledger import NOBODY, FireClaim
+from broadaxe.telemetry.context import TraceContext
 
 
 class ComingRun:
@@ -86,6 +94,7 @@ class Triggers:
         lifecycle: Lifecycle,
         traces: RunTraces,
         tally: Tally,
+        keys: Keys,
         book: RunBook,
         conditions: Conditions,
     ) -> None:
@@ -101,6 +110,7 @@ class Triggers:
         self._lifecycle = lifecycle
         self._traces = traces
         self._tally = tally
+        self._keys = keys
         self._planner = Planner(context)
         self._in_flight = 0
         self._idle: list[Future[None]] = []
@@ -114,7 +124,11 @@ class Triggers:
             plan = await self._plan(tenant_id, trigger.workflow)
         await self._require_runnable(plan)
         parent = await self._parent(tenant_id, trigger) if trigger.parent_task_id is not None else None
+        if plan.version.definition.idempotency is not None:
+            trigger = await self._keys.add(trigger, plan)
         ids = await self._create(tenant_id, [(trigger, plan, parent)], origin)
+        if isinstance(ids[0], KeyHolder):
+            raise AlreadyExists(COLLISION, Collision(ids[0]))
         return ids[0]
 
     async def many(self, tenant_id: TenantId, triggers: Sequence[Trigger], origin: Origin) -> list[UUID]:
@@ -129,10 +143,29 @@ class Triggers:
                 plan = await self._plan(tenant_id, trigger.workflow)
                 await self._require_runnable(plan)
                 parent = await self._parent(tenant_id, trigger) if trigger.parent_task_id else None
+                keyed = await self._keys.add(trigger, plan)
             except (InvalidArgument, NotFound, Unimplemented) as error:
                 raise type(error)(f"item {index}: {error.message}") from error
-            items.append((trigger, plan, parent))
-        return await self._create(tenant_id, items, origin) if items else []
+            items.append((keyed, plan, parent))
+        ids = await self._create(tenant_id, items, origin) if items else []
+        collisions = tuple(Collision(one) for one in ids if isinstance(one, KeyHolder))
+        if collisions:
+            started = tuple(one for one in ids if not isinstance(one, KeyHolder))
+            raise AlreadyExists(COLLISION, BulkCollision(started, collisions))
+        return ids
+
+    async def for_event(
+        self,
+        event: UserEvent,
+        above: TraceContext,
+        items: Sequence[tuple[Trigger, StepPlan]],
+        failures: Sequence[ExpressionFailure],
+    ) -> list[UUID]:
+        """Store an event and start its runs in the same commit; ids as the ledger's, `KeyHolder` included."""
+        found = [(trigger, plan, None) for trigger, plan in items]
+        trace = above.trace_id + above.span_id + (b"\x01" if above.sampled else b"\x00")
+        new = NewEvent(event, trace, (), failures)
+        return await self._create(event.tenant_id, found, Origin(), event=new)
 
     async def planned(
         self, tenant_id: TenantId, trigger: Trigger, fire: FireClaim, origin: Origin
@@ -143,8 +176,9 @@ class Triggers:
         plan = await self._plan(tenant_id, trigger.workflow)
         await self._require_runnable(plan)
         parent = await self._parent(tenant_id, trigger) if trigger.parent_task_id is not None else None
+        trigger = await self._keys.add(trigger, plan)
         ids = await self._create(tenant_id, [(trigger, plan, parent)], origin, fire)
-        return ids[0] if ids[0] != NOBODY else None
+        return None if ids[0] == NOBODY or isinstance(ids[0], KeyHolder) else ids[0]
 
     async def settle(self) -> None:
         """Wait until no creation is in flight."""
@@ -172,9 +206,10 @@ class Triggers:
     async def _create(
         self,
         tenant_id: TenantId,
-        items: list[tuple[Trigger, StepPlan, Parent | None]],
+        items: Sequence[tuple[Trigger, StepPlan, Parent | None]],
         origin: Origin,
         fire: FireClaim | None = None,
+        event: NewEvent | None = None,
     ) -> list[UUID]:
         self._gate.require()
         self._require_room(tenant_id, items)
@@ -184,10 +219,12 @@ class Triggers:
             one, task = self._prepare(tenant_id, trigger, plan, parent, origin, fire)
             coming.append(one)
             tasks.append(task)
+        if event is not None:
+            event = replace(event, links=_links(items, coming))
         answer: Future[list[UUID]] = asyncio.get_running_loop().create_future()
         self._in_flight += 1
         try:
-            future = self._ledger.create_tasks(tasks, patience=self._options.patience)
+            future = self._ledger.create_tasks(tasks, patience=self._options.patience, event=event)
         except BroadaxeError as error:
             future = asyncio.get_running_loop().create_future()
             future.set_exception(error)
@@ -202,7 +239,7 @@ class Triggers:
             await self._conditions.prepare(plan.dag)
 
     def _require_room(
-        self, tenant_id: TenantId, items: list[tuple[Trigger, StepPlan, Parent | None]]
+        self, tenant_id: TenantId, items: Sequence[tuple[Trigger, StepPlan, Parent | None]]
     ) -> None:
         for action, count in Counter(action for _, plan, _ in items for action in _first(plan)).items():
             queue = self._memory.queues.get((tenant_id, action))
@@ -240,7 +277,8 @@ class Triggers:
             origin.parent = place
         trace = place if place.sampled else None
         coming = Coming(live, worker, self._gate.generation)
-        return coming, NewTask(facts, status, claim_of(trigger) if fire is None else None, trace, fire)
+        claim = claim_of(trigger) if fire is None else None
+        return coming, NewTask(facts, status, claim, trace, fire, trigger.key)
 
     def _prepare_run(
         self,
@@ -258,7 +296,7 @@ class Triggers:
         trace = place if place.sampled else None
         change = flight.change
         claim = claim_of(trigger) if fire is None else None
-        new = NewRun(run.facts, change.tasks, change.opened, claim, trace, fire)
+        new = NewRun(run.facts, change.tasks, change.opened, claim, trace, fire, trigger.key)
         return ComingRun(run, flight, self._gate.generation), new
 
     def _created(
@@ -344,3 +382,14 @@ def _first(plan: StepPlan) -> list[str]:
     if plan.dag is None:
         return [plan.step.action]
     return [rule.definition.action for rule in plan.dag.graph.steps if not rule.parents]
+
+
+def _links(
+    items: Sequence[tuple[Trigger, StepPlan, Parent | None]], coming: Sequence[Coming | ComingRun]
+) -> list[EventLink]:
+    """Which of the event's runs is due to which filter."""
+    causes = [trigger.cause for trigger, _, _ in items]
+    return [
+        EventLink(one.run_id, cause.filter_id if cause is not None else None)
+        for cause, one in zip(causes, coming, strict=True)
+    ]

@@ -7,6 +7,7 @@ from broadaxe.clock import Clock
 from broadaxe.domain.backoff import later
 from broadaxe.domain.dag import BY_REQUEST, PARENT_ENDED, Choice, Decided, Outcome, View
 from broadaxe.domain.durations import parse_duration
+from broadaxe.domain.idempotency import frees_at_end
 from broadaxe.domain.ids import StepId
 from broadaxe.domain.run import SKIPPED_OUTPUT, RunEnd, RunFacts, Wait, WaitKind, end_of, task_id_of
 from broadaxe.domain.task import (
@@ -81,6 +82,7 @@ class Changes:
             opened=tuple(waits),
             met=tuple(over),
             end=None if view.left else RunEnd(end_of({_STATES[one] for one in view.outcomes()}), now),
+            frees_key=not view.left and frees_at_end(run.dag.graph.definition.idempotency),
             trace=place if place.sampled else None,
         )
         return Flight(view, change, new, again, arrivals, carrier)
@@ -235,4 +237,5 @@ def facts_of_run(facts: TaskFacts) -> RunFacts:
         child_key=facts.child_key,
         desired_worker_id=facts.desired_worker_id,
         desired_labels=facts.desired_labels,
+        triggers=facts.triggers,
     )

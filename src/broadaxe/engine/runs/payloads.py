@@ -7,7 +7,7 @@ from uuid import UUID
 
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.task import TaskState
-from broadaxe.engine.dispatch.payload import start_payload
+from broadaxe.engine.dispatch.payload import object_members, start_payload
 from broadaxe.engine.runs.live_run import StepEnd
 from broadaxe.engine.scheduler.live import LiveTask
 from broadaxe.store.ledger import Ledger
@@ -49,7 +49,8 @@ def step_payload(
             errors[run.dag.name(step)] = end.error or _NO_ERROR
         elif end.state is TaskState.COMPLETED and live.plan.index != graph.on_failure:
             parents[run.dag.name(step)] = end.output or _NO_OUTPUT
-    return start_payload(own, parents, run.data.get(live.plan.index) or {}, errors)
+    triggers = {**object_members(run.facts.triggers), **run.data.get(live.plan.index, {})}
+    return start_payload(own, parents, triggers, errors)
 
 
 async def load_payloads(ledger: Ledger, tenant_id: TenantId, lives: Sequence[LiveTask]) -> dict[UUID, bytes]:
@@ -58,7 +59,11 @@ async def load_payloads(ledger: Ledger, tenant_id: TenantId, lives: Sequence[Liv
     found: dict[UUID, bytes] = {}
     if alone:
         inputs = await ledger.load_inputs(tenant_id, alone)
-        found = {task_id: start_payload(value) for task_id, value in inputs.items()}
+        causes = {live.id: live.facts.triggers for live in lives if live.run is None}
+        found = {
+            task_id: start_payload(value, triggers=object_members(causes[task_id]))
+            for task_id, value in inputs.items()
+        }
     steps = [live for live in lives if live.run is not None]
     if not steps:
         return found

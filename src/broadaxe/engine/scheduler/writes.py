@@ -10,8 +10,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
+from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError, Unavailable
+from broadaxe.domain.idempotency import frees_at_end
 from broadaxe.domain.task import Decision, Started, TaskEvent, TaskStatus
 from broadaxe.domain.transitions import decide
 from broadaxe.engine.context import EngineContext
@@ -181,6 +183,7 @@ class TaskWrites:
             record=decision.record,
             notes=decision.notes,
             trace=self._after.trace_of(live, main.event),
+            frees_key_of=_freed(live, decision.status),
         )
         done = partial(self._done, live, main, decision, also)
         change = self._after.following(live, decision, main.event)
@@ -257,6 +260,14 @@ class TaskWrites:
     def _continue(self, live: LiveTask) -> None:
         while live.backlog and not live.writing:
             self._advance(live, live.backlog.popleft())
+
+
+def _freed(live: LiveTask, status: TaskStatus) -> UUID | None:
+    """The run whose idempotency key its end frees. The end of one of several tasks is not the run's."""
+    facts = live.facts
+    single = facts.run_id == facts.id
+    rule = live.plan.version.definition.idempotency
+    return facts.run_id if status.state.final and single and frees_at_end(rule) else None
 
 
 def _answer(submission: Submission, status: TaskStatus | None) -> None:

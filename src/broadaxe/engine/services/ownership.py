@@ -10,6 +10,7 @@ from broadaxe.domain.errors import BroadaxeError, Unavailable
 from broadaxe.domain.task import TaskFacts, TaskState, WorkerLost
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
+from broadaxe.engine.event_tracing import EventTraces
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.planning import need_of
@@ -51,6 +52,7 @@ class Ownership:
         lifecycle: Lifecycle,
         liveness: Liveness,
         traces: RunTraces,
+        event_traces: EventTraces,
         background: Background,
         owner: Owner,
         restore: RunRestore,
@@ -67,6 +69,7 @@ class Ownership:
         self._lifecycle = lifecycle
         self._liveness = liveness
         self._traces = traces
+        self._event_traces = event_traces
         self._background = background
         self._owner = owner
         self._lost = Event()
@@ -231,11 +234,19 @@ class Ownership:
         """Spans of what ended shortly before the process before this one did: it may not have sent them."""
         # Without a mark no process lived for long enough to set one: all there is may be missing.
         since = lease.spans_confirmed_until or _BEGINNING
+        async for events in self._ledger.events.load_events_since(since):
+            for event in events:
+                self._event_traces.told_again(event)
         async for attempts in self._ledger.load_attempts_since(since):
             for ended in attempts:
                 plan = await self._plan(ended.facts)
                 if plan is not None:
                     self._traces.told_again(ended, plan)
+        await self._tell_ends_again(since)
+        self._told_again = self._clock.now()
+
+    async def _tell_ends_again(self, since: datetime) -> None:
+        """Tasks, and runs of several, that ended since then."""
         async for page in self._ledger.load_finished_since(since):
             for stored in page:
                 plan = await self._plan(stored.facts)
@@ -252,4 +263,3 @@ class Ownership:
                 if plan is not None and ended_run.end is not None:
                     definition = plan.version.definition
                     self._traces.run_finished(ended_run.facts, definition, ended_run.end, replayed=True)
-        self._told_again = self._clock.now()

@@ -20,6 +20,7 @@ from broadaxe.engine.dispatch.desk import WorkerDesk
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.operations import Operations
+from broadaxe.engine.ingest.subscriptions import Subscriptions
 from broadaxe.engine.scheduler.timers import Timer, Timers
 from broadaxe.engine.schedules.changes import ScheduleChanges, read_change
 from broadaxe.engine.tally import Tally
@@ -47,6 +48,7 @@ class Sweep:
         catalog: Catalog,
         desk: WorkerDesk,
         operations: Operations,
+        subscriptions: Subscriptions,
         changes: ScheduleChanges,
         confirmed_until: Callable[[], datetime | None],
         tally: Tally,
@@ -60,6 +62,7 @@ class Sweep:
         self._catalog = catalog
         self._desk = desk
         self._operations = operations
+        self._subscriptions = subscriptions
         self._changes = changes
         self._confirmed_until = confirmed_until
         self._tally = tally
@@ -169,6 +172,8 @@ class Sweep:
             for listener in self.on_token_revoked:
                 listener(message)
             return
+        if message.kind is MessageKind.FILTERS_CHANGED:
+            self._subscriptions.forget(message.tenant_id)
         if message.kind is MessageKind.SCHEDULES_CHANGED:
             await self._changes.apply(message.tenant_id, read_change(message.body))
             return

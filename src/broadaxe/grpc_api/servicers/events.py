@@ -1,13 +1,15 @@
-"""`EventsService`: log lines and stream chunks; user events come later."""
+"""`EventsService`: user events, log lines and stream chunks."""
 
-from broadaxe.engine.api import Engine
+from broadaxe.domain.user_event import UserEvent
+from broadaxe.engine.api import Engine, NewUserEvent, Origin, Refusal
 from broadaxe.grpc_api.call import Call
+from broadaxe.grpc_api.details import refused_events
 from broadaxe.grpc_api.method import Method, service_methods
 from broadaxe.grpc_api.rate_limit import RateGroup
 from broadaxe.grpc_api.servicers.fields import time_field, uuid_field
 from broadaxe.grpc_api.wire import events_pb2 as pb
 
-MISSING = "is not there yet: user events come later, workflows run when they are triggered by name"
+MISSING = "is not available: push the event again"
 
 
 class EventsServicer:
@@ -22,11 +24,42 @@ class EventsServicer:
         return service_methods(
             pb.DESCRIPTOR.services_by_name["EventsService"],
             {
+                "Push": self.push,
+                "BulkPush": self.push_many,
                 "PutLog": self.put_log,
                 "PutStreamEvent": self.put_stream_event,
             },
             RateGroup.EVENTS,
+            placed=frozenset({"Push", "BulkPush"}),
             missing=MISSING,
+        )
+
+    async def push(self, request: pb.PushEventRequest, call: Call) -> pb.Event:
+        """Store an event and start what asks for it."""
+        origin = Origin(caller=call.caller)
+        try:
+            event = await self._engine.push_event(call.tenant_id, _new_event(request), origin)
+        finally:
+            call.trace_parent(origin.parent)
+        return _event(event, request)
+
+    async def push_many(self, request: pb.BulkPushEventRequest, call: Call) -> pb.Events:
+        """Store many; the wrong ones are refused, the others are stored all the same."""
+        origin = Origin(caller=call.caller)
+        events = [_new_event(one) for one in request.events]
+        try:
+            answers = await self._engine.push_events(call.tenant_id, events, origin)
+        finally:
+            call.trace_parent(origin.parent)
+        refusals = [answer for answer in answers if isinstance(answer, Refusal)]
+        if refusals:
+            raise refused_events(refusals, len(answers) - len(refusals))
+        return pb.Events(
+            events=[
+                _event(answer, asked)
+                for answer, asked in zip(answers, request.events, strict=True)
+                if isinstance(answer, UserEvent)
+            ]
         )
 
     async def put_log(self, request: pb.PutLogRequest, call: Call) -> pb.PutLogResponse:
@@ -56,3 +89,23 @@ class EventsServicer:
             request.event_index if request.HasField("event_index") else None,
         )
         return pb.PutStreamEventResponse()
+
+
+def _new_event(request: pb.PushEventRequest) -> NewUserEvent:
+    return NewUserEvent(
+        key=request.key,
+        payload=request.payload.encode(),
+        metadata=request.additional_metadata.encode() if request.additional_metadata else None,
+        scope=request.scope if request.HasField("scope") else None,
+        priority=request.priority if request.HasField("priority") else None,
+    )
+
+
+def _event(event: UserEvent, request: pb.PushEventRequest) -> pb.Event:
+    message = pb.Event(
+        tenant_id=str(event.tenant_id), event_id=str(event.id), key=event.key, payload=request.payload
+    )
+    message.event_timestamp.FromDatetime(event.at)
+    if request.HasField("additional_metadata"):
+        message.additional_metadata = request.additional_metadata
+    return message

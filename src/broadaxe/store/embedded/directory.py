@@ -6,14 +6,16 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
 from broadaxe.store.embedded.errors import EmbeddedPostgresError
 
-SOCKET_PATH_LIMIT = 107
-"""Bytes of a unix socket's path on Linux."""
+SOCKET_PATH_LIMIT = 107 if sys.platform == "linux" else 103
+"""Bytes of a unix socket's path: Linux's, or what the BSDs and macOS allow."""
 LOG_LIMIT = 8 << 20
 """Bytes of the server's log before it is put aside; one older log is kept."""
 
@@ -99,6 +101,8 @@ class Directory:
 
     def residents(self) -> list[int]:
         """Live processes that work in the database's folder: PostgreSQL's postmaster and its children."""
+        if not Path("/proc/self/cwd").exists():
+            return self.resident_by_pid_file()
         here, found = str(self.data.resolve()), []
         for entry in os.scandir("/proc"):
             if entry.name.isdigit():
@@ -107,6 +111,17 @@ class Directory:
                     if name == "postgres" and os.readlink(f"/proc/{entry.name}/cwd") == here:
                         found.append(int(entry.name))
         return found
+
+    def resident_by_pid_file(self) -> list[int]:
+        """The same where there is no /proc: the pid file's process, when that is a PostgreSQL."""
+        try:
+            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+        except (OSError, ValueError, IndexError):
+            return []
+        told = subprocess.run(
+            ["ps", "-o", "comm=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
+        return [pid] if "postgres" in told.stdout else []
 
     def forget_dead_server(self) -> None:
         """Remove the pid file of a server that ended without doing it itself.

@@ -14,6 +14,9 @@ from broadaxe.store.embedded import launch
 
 Mode = Literal["plain", "userns", "drop", "drop-dac"]
 
+LINUX = sys.platform == "linux"
+"""Whether the kernel has user namespaces, capabilities, and signals to the children of a dead process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -45,6 +48,7 @@ class Identity:
             "-S",
             launch.__file__,
             str(os.getpid()),
+            "kernel" if LINUX else "watch",
             str(int(at_end)),
             self.mode,
             str(self.uid),
@@ -108,7 +112,7 @@ def candidates() -> list[Identity]:
     """
     uid, gid = os.geteuid(), os.getegid()
     inner = _named("nobody", "postgres")
-    userns = [Identity("userns", *inner)] if inner else []
+    userns = [Identity("userns", *inner)] if inner and LINUX else []
     if uid != 0:
         plain = Identity("plain", uid, gid)
         return [plain] if _has_name(uid) else [*userns, plain]
@@ -118,6 +122,6 @@ def candidates() -> list[Identity]:
     return [
         *userns,
         Identity("drop", *account),
-        Identity("drop-dac", *account),
+        *([Identity("drop-dac", *account)] if LINUX else []),
         Identity("drop", *account, copied=True),
     ]

@@ -1,19 +1,23 @@
 """Started as a program of its own: becomes the wanted user, ties its life to its parent's, then turns
 into the given command.
 
-`python -I -S launch.py PARENT SIGNAL MODE UID GID PROBE COMMAND...`
+`python -I -S launch.py PARENT TIE SIGNAL MODE UID GID PROBE COMMAND...`
 
-PARENT is the pid whose end sends SIGNAL to the command. MODE is one of `plain`, `userns`
-(a user namespace in which we appear as UID), `drop` (become UID) and `drop-dac` (become UID, but keep root's
-right to pass directories that are closed to others). PROBE is a directory that has to be writable, or `-`.
+PARENT is the pid whose end sends SIGNAL to the command. TIE is how: `kernel` (Linux does it at once) or
+`watch` (a process of its own looks once a second, on systems whose kernel does not). MODE is one of `plain`,
+`userns` (a user namespace in which we appear as UID), `drop` (become UID) and `drop-dac` (become UID, but
+keep root's right to pass directories that are closed to others). PROBE is a directory that
+has to be writable, or `-`.
 
 It is a program because a function run between fork and exec would run in a process with many threads; it
 imports nothing of ours so that it starts in some 20 ms.
 """
 
 import ctypes
+import errno
 import os
 import sys
+import time
 
 UNREACHABLE = 97
 """Exit code: the wanted user cannot be had, or cannot write to the PROBE directory."""
@@ -48,6 +52,8 @@ def _write(path: str, text: str) -> None:
 
 
 def _enter_user_namespace(uid: int, gid: int) -> None:
+    if sys.platform != "linux":
+        raise OSError(errno.ENOSYS, "this system has no user namespaces")
     outer_uid, outer_gid = os.geteuid(), os.getegid()
     _checked(_libc.unshare(ctypes.c_int(_CLONE_NEWUSER)), "unshare")
     _write("/proc/self/setgroups", "deny")
@@ -78,11 +84,45 @@ def _become(mode: str, uid: int, gid: int) -> None:
             _keep_dac_override()
 
 
-def _tie_to(parent: int, signal_number: int) -> None:
-    # After the change of user: the kernel forgets the wish when credentials change.
-    _prctl(_PR_SET_PDEATHSIG, signal_number)
+def _tie_to(parent: int, tie: str, signal_number: int) -> None:
+    if tie == "watch":
+        _watch(parent, signal_number)
+    else:
+        # After the change of user: the kernel forgets the wish when credentials change.
+        _prctl(_PR_SET_PDEATHSIG, signal_number)
     if os.getppid() != parent:
         raise SystemExit(0)  # the parent ended before the tie was made
+
+
+def _watch(parent: int, signal_number: int) -> None:
+    """Leaves behind a process that does what the kernel does elsewhere; it ends with either of the two."""
+    command = os.getpid()  # what we turn into keeps it
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    if os.fork():
+        os._exit(0)  # the watcher is nobody's child: the command must not find one it does not know
+    os.setsid()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nowhere, number)
+    while _lives(command):
+        if not _lives(parent):
+            os.kill(command, signal_number)
+            break
+        time.sleep(1.0)
+    os._exit(0)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _check_writable(directory: str) -> None:
@@ -93,10 +133,10 @@ def _check_writable(directory: str) -> None:
 
 def main(arguments: list[str]) -> None:
     """Does what the module says; only returns by an exit code."""
-    parent, signal_number, mode, uid, gid, probe, *command = arguments
+    parent, tie, signal_number, mode, uid, gid, probe, *command = arguments
     try:
         _become(mode, int(uid), int(gid))
-        _tie_to(int(parent), int(signal_number))
+        _tie_to(int(parent), tie, int(signal_number))
         if probe != "-":
             _check_writable(probe)
     except OSError as error:

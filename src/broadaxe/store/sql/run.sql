@@ -1,13 +1,13 @@
 -- fragment: run_columns
 tenant_id, id, workflow_id, version_id, priority, created_at, input, metadata, trace, parent_task_id, parent_run_id,
-child_index, child_key, desired_worker_id, desired_labels, state, finished_at
+child_index, child_key, desired_worker_id, desired_labels, triggers, state, finished_at
 
 -- name: run_create_batch (INSERT run): Creates runs of several steps.
 INSERT INTO run ({run_columns})
 SELECT * FROM unnest(
     $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::smallint[], $6::timestamptz[], $7::bytea[], $8::bytea[],
-    $9::bytea[], $10::uuid[], $11::uuid[], $12::integer[], $13::text[], $14::uuid[], $15::bytea[], $16::smallint[],
-    $17::timestamptz[])
+    $9::bytea[], $10::uuid[], $11::uuid[], $12::integer[], $13::text[], $14::uuid[], $15::bytea[], $16::bytea[],
+    $17::smallint[], $18::timestamptz[])
 
 -- name: run_write_batch (UPDATE run): Ends runs that are not over, and opens again those that are.
 UPDATE run r
@@ -37,7 +37,7 @@ SELECT {run_columns} FROM run WHERE tenant_id = $1 AND id = ANY($2::uuid[])
 
 -- name: run_find (SELECT run): Finds runs by time, state and workflow, newest first.
 SELECT tenant_id, id, workflow_id, version_id, priority, created_at, ''::bytea, metadata, trace, parent_task_id,
-       parent_run_id, child_index, child_key, desired_worker_id, desired_labels, state, finished_at
+       parent_run_id, child_index, child_key, desired_worker_id, desired_labels, triggers, state, finished_at
 FROM run
 WHERE tenant_id = $1 AND id >= $2 AND id < $3
   AND created_at >= $4 AND ($5::timestamptz IS NULL OR created_at < $5)

@@ -129,6 +129,16 @@ FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::uuid[], $5::smallint[
 WHERE s.tenant_id = u.tenant_id AND s.id = u.id AND s.trigger_at = u.trigger_at AND s.settled_at IS NULL
 RETURNING s.run_id
 
+-- name: fire_withdraw (UPDATE fire): Notes due times whose runs were not started after all.
+UPDATE fire f SET run_id = NULL, reason = $4
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS u (tenant_id, source_id, run_id)
+WHERE f.tenant_id = u.tenant_id AND f.source_id = u.source_id AND f.run_id = u.run_id
+
+-- name: scheduled_withdraw (UPDATE scheduled_run): Notes planned runs that were not started after all.
+UPDATE scheduled_run s SET run_id = NULL, skipped = $4
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS u (tenant_id, source_id, run_id)
+WHERE s.tenant_id = u.tenant_id AND s.id = u.source_id AND s.run_id = u.run_id
+
 -- name: fire_prune (DELETE fire): Deletes what is known of old due times.
 DELETE FROM fire WHERE ctid = ANY (ARRAY(SELECT ctid FROM fire WHERE due_at < $1 LIMIT $2)) RETURNING 1
 

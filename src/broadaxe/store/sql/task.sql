@@ -1,6 +1,6 @@
 -- fragment: task_columns
 tenant_id, id, run_id, workflow_id, version_id, step_id, priority, created_at, input, metadata, trace,
-parent_task_id, parent_run_id, child_index, child_key, desired_worker_id, desired_labels,
+parent_task_id, parent_run_id, child_index, child_key, desired_worker_id, desired_labels, triggers,
 state, attempt, queued_at, app_retries, internal_retries, worker_id, assigned_at, started_at, finished_at,
 retry_at, timeout_at, slot_released, output, error
 
@@ -9,18 +9,18 @@ INSERT INTO task ({task_columns})
 SELECT * FROM unnest(
     $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::smallint[], $8::timestamptz[],
     $9::bytea[], $10::bytea[], $11::bytea[], $12::uuid[], $13::uuid[], $14::integer[], $15::text[], $16::uuid[],
-    $17::bytea[], $18::smallint[], $19::integer[], $20::timestamptz[], $21::integer[], $22::integer[], $23::uuid[],
-    $24::timestamptz[], $25::timestamptz[], $26::timestamptz[], $27::timestamptz[], $28::timestamptz[],
-    $29::boolean[], $30::bytea[], $31::bytea[])
+    $17::bytea[], $18::bytea[], $19::smallint[], $20::integer[], $21::timestamptz[], $22::integer[], $23::integer[],
+    $24::uuid[], $25::timestamptz[], $26::timestamptz[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[],
+    $30::boolean[], $31::bytea[], $32::bytea[])
 
 -- name: step_create_batch (INSERT task): Creates tasks of steps that have none, and says which.
 INSERT INTO task ({task_columns})
 SELECT * FROM unnest(
     $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::smallint[], $8::timestamptz[],
     $9::bytea[], $10::bytea[], $11::bytea[], $12::uuid[], $13::uuid[], $14::integer[], $15::text[], $16::uuid[],
-    $17::bytea[], $18::smallint[], $19::integer[], $20::timestamptz[], $21::integer[], $22::integer[], $23::uuid[],
-    $24::timestamptz[], $25::timestamptz[], $26::timestamptz[], $27::timestamptz[], $28::timestamptz[],
-    $29::boolean[], $30::bytea[], $31::bytea[])
+    $17::bytea[], $18::bytea[], $19::smallint[], $20::integer[], $21::timestamptz[], $22::integer[], $23::integer[],
+    $24::uuid[], $25::timestamptz[], $26::timestamptz[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[],
+    $30::boolean[], $31::bytea[], $32::bytea[])
 ON CONFLICT DO NOTHING
 RETURNING id
 
@@ -50,6 +50,10 @@ RETURNING run_id
 SELECT u.item, c.run_id
 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) WITH ORDINALITY AS u (tenant_id, parent_task_id, key, item)
 JOIN child_claim c ON c.tenant_id = u.tenant_id AND c.parent_task_id = u.parent_task_id AND c.key = u.key
+
+-- name: child_claim_withdraw (DELETE child_claim): Gives back the keys of children that were not created after all.
+DELETE FROM child_claim WHERE (tenant_id, parent_task_id, key, run_id) IN (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[]))
 
 -- name: task_get (SELECT task): Reads one task.
 SELECT {task_columns} FROM task WHERE tenant_id = $1 AND id = $2

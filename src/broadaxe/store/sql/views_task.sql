@@ -10,7 +10,8 @@ t.tenant_id = $1 AND t.id >= $2 AND t.id < $3
   AND ($8::text[] IS NULL OR
        (SELECT count(*) FROM unnest($8::text[], $9::text[]) AS pair (key, wanted)
         WHERE {metadata} ->> pair.key = pair.wanted) >= $10::integer)
-  AND ($11::text IS NULL OR {metadata} ->> 'hatchet__event_id' = $11)
+  AND ($11::uuid IS NULL OR EXISTS (
+       SELECT FROM event_run r WHERE r.tenant_id = $1 AND r.event_id = $11 AND r.run_id = t.run_id))
 
 -- fragment: shown_state
 CASE WHEN t.state = 12 AND t.assigned_at IS NULL AND EXISTS (
@@ -32,7 +33,7 @@ t.tenant_id, t.id, t.run_id, t.workflow_id, t.version_id, t.step_id, t.priority,
 
 -- fragment: after_input
 t.metadata, t.trace, t.parent_task_id, t.parent_run_id, t.child_index, t.child_key, t.desired_worker_id,
-t.desired_labels, t.state, t.attempt, t.queued_at, t.app_retries, t.internal_retries, t.worker_id, t.assigned_at,
+t.desired_labels, t.triggers, t.state, t.attempt, t.queued_at, t.app_retries, t.internal_retries, t.worker_id, t.assigned_at,
 t.started_at, t.finished_at, t.retry_at, t.timeout_at, t.slot_released
 
 -- fragment: surroundings
@@ -69,13 +70,13 @@ NULL::timestamptz AS assigned_at, NULL::timestamptz AS started_at, r.finished_at
 NULL::timestamptz AS timeout_at, r.child_index, r.tenant_id, r.id, r.id AS run_id, r.workflow_id, r.version_id,
 NULL::uuid AS step_id, false AS slot_released, NULL::uuid AS worker_id, r.parent_task_id, r.parent_run_id,
 r.desired_worker_id, r.trace, r.metadata, r.input, NULL::bytea AS output, NULL::bytea AS error, r.child_key,
-r.desired_labels
+r.desired_labels, r.triggers
 
 -- fragment: task_as_task
 t.created_at, t.queued_at, t.attempt, t.app_retries, t.internal_retries, t.state, t.priority, t.assigned_at,
 t.started_at, t.finished_at, t.retry_at, t.timeout_at, t.child_index, t.tenant_id, t.id, t.run_id, t.workflow_id,
 t.version_id, t.step_id, t.slot_released, t.worker_id, t.parent_task_id, t.parent_run_id, t.desired_worker_id,
-t.trace, t.metadata, {own_input} AS input, t.output, t.error, t.child_key, t.desired_labels
+t.trace, t.metadata, {own_input} AS input, t.output, t.error, t.child_key, t.desired_labels, t.triggers
 
 -- fragment: own_input
 CASE WHEN t.run_id = t.id THEN t.input

@@ -18,6 +18,7 @@ CREATE TABLE run (
     input             bytea NOT NULL,
     child_key         text,
     desired_labels    bytea,
+    triggers          bytea,
     -- 3: not over.
     CONSTRAINT run_state_known CHECK (state IN (3, 10, 11, 12)),
     CONSTRAINT run_over CHECK ((state = 3) = (finished_at IS NULL)),
@@ -71,7 +72,10 @@ LANGUAGE sql IMMUTABLE AS $$
         ('run_wait', 'fillfactor = 80'),
         ('attempt', 'fillfactor = 100'),
         ('task_note', 'fillfactor = 100'),
-        ('log_line', 'fillfactor = 100')
+        ('log_line', 'fillfactor = 100'),
+        ('user_event', 'fillfactor = 100'),
+        ('event_run', 'fillfactor = 100'),
+        ('event_failure', 'fillfactor = 100')
     ) AS t (parent, settings)
 $$;
 
@@ -100,6 +104,7 @@ BEGIN
                    'task' || suffix, 'run' || suffix) INTO live;
     kept := format('(SELECT r.id FROM %I r WHERE r.finished_at IS NULL)', 'run' || suffix);
     FOR family IN SELECT * FROM partitioned_tables() LOOP
+        CONTINUE WHEN to_regclass(family.parent || suffix) IS NULL;
         IF live THEN
             CASE family.parent
             WHEN 'task' THEN
@@ -107,6 +112,8 @@ BEGIN
                                 'task' || suffix, kept, most);
             WHEN 'run' THEN
                 stale := format('SELECT ctid FROM %I WHERE finished_at IS NOT NULL LIMIT %s', 'run' || suffix, most);
+            WHEN 'user_event', 'event_run', 'event_failure' THEN
+                stale := format('SELECT ctid FROM %I LIMIT %s', family.parent || suffix, most);
             WHEN 'run_wait' THEN
                 stale := format('SELECT ctid FROM %I WHERE run_id NOT IN %s LIMIT %s', 'run_wait' || suffix, kept, most);
             ELSE

@@ -1,0 +1,88 @@
+"""The part of the ledger about events, filters and idempotency keys."""
+
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from broadaxe.domain.event_filters import EventFilter, ExpressionFailure
+from broadaxe.domain.ids import TenantId, WorkflowId
+from broadaxe.domain.user_event import UserEvent
+from broadaxe.telemetry.context import TraceContext, event_span_id
+
+
+class KeyHolder(UUID):
+    """In the place of a new run's id: the run that holds its idempotency key. Nothing was created."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventLink:
+    """A run that an event starts, and the filter that let it."""
+
+    run_id: UUID
+    filter_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event to be stored with the runs it starts. Links of runs that were not created are left out."""
+
+    event: UserEvent
+    trace: bytes
+    """Trace id (16), span id of what is above the event (8, zeros for none), flags (1)."""
+    links: Sequence[EventLink] = ()
+    failures: Sequence[ExpressionFailure] = ()
+
+    @property
+    def place(self) -> TraceContext | None:
+        """The place of the event's own span; None when its trace is not recorded."""
+        if not self.trace[24] & 1:
+            return None
+        return TraceContext(self.trace[:16], event_span_id(self.event.id), True)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """What is needed to tell of an event again."""
+
+    tenant_id: TenantId
+    id: UUID
+    at: datetime
+    key: str
+    trace: bytes
+    last_run: UUID | None
+    """The last of the runs that it started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A workflow whose newest version asks for events."""
+
+    workflow_id: WorkflowId
+    workflow: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterChange:
+    """What to change of a filter; None leaves it."""
+
+    scope: str | None = None
+    expression: str | None = None
+    payload: bytes | None = None
+
+
+class EventLedger(Protocol):
+    """Reads and rare writes; events themselves are stored by `Ledger.create_tasks`."""
+
+    def load_subscriptions(
+        self, tenant_id: TenantId
+    ) -> "Awaitable[tuple[list[Subscription], list[EventFilter]]]":
+        """All of a tenant's."""
+
+    def load_events_since(self, at: datetime) -> "AsyncIterator[list[StoredEvent]]":
+        """Events since then, in pages: their spans may be missing."""
+
+    def expire_keys(self) -> "Awaitable[int]":
+        """Take expired idempotency keys away; how many."""

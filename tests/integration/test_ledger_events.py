@@ -1,0 +1,188 @@
+"""Events, filters and idempotency keys in the database."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from rows import OTHER, TENANT, WORKFLOW, completed, ids, new_task, now
+
+from broadaxe.domain.errors import NotFound, ResourceExhausted
+from broadaxe.domain.event_filters import ExpressionFailure, FailureSource
+from broadaxe.domain.idempotency import KeyClaim
+from broadaxe.domain.task import TaskState
+from broadaxe.domain.user_event import UserEvent
+from broadaxe.domain.workflow import DefaultFilter, StepDefinition, WorkflowDefinition
+from broadaxe.store.event_ledger import EventLink, FilterChange, KeyHolder, NewEvent
+from broadaxe.store.ledger import ChildClaim, NewTask, StoreError
+from broadaxe.store.postgres_ledger import PostgresLedger
+
+HOUR = timedelta(hours=1)
+
+
+def new_event(key: str = "k", links: tuple[EventLink, ...] = (), **fields: object) -> NewEvent:
+    event = UserEvent(TENANT, ids.uuid7(), key, b'{"a":1}', b"{}", now())
+    return NewEvent(replace(event, **fields), bytes(25), links)  # type: ignore[arg-type]
+
+
+def keyed(key: str, held: timedelta = HOUR, until_end: bool = False, **facts: object) -> NewTask:
+    task = new_task(state=TaskState.ASSIGNED, **facts)  # type: ignore[arg-type]
+    return replace(task, key=KeyClaim(key, task.facts.created_at + held, until_end))
+
+
+def definition(name: str = "flow", **fields: object) -> WorkflowDefinition:
+    step = StepDefinition(ids.uuid7(), "step", "flow:step")
+    return WorkflowDefinition(name, (step,), **fields)  # type: ignore[arg-type]
+
+
+async def create(ledger: PostgresLedger, *tasks: NewTask) -> list[UUID]:
+    return await ledger.create_tasks(tasks, patience=5)
+
+
+async def test_an_event_its_runs_and_its_links_are_stored_together(ledger: PostgresLedger) -> None:
+    task, filter_id = new_task(triggers=b'{"filter_payload":{}}'), ids.uuid7()
+    failure = ExpressionFailure(FailureSource.FILTER, WORKFLOW, filter_id, "no \ud800 such key")
+    new = new_event(links=(EventLink(task.facts.run_id, filter_id),), scope="s", priority=2)
+    new = replace(new, failures=(failure,))
+    assert await ledger.create_tasks([task], patience=5, event=new) == [task.facts.run_id]
+    stored = await ledger.get_task(TENANT, task.facts.id)
+    assert stored is not None
+    assert stored.facts == task.facts
+    pages = [page async for page in ledger.events.load_events_since(new.event.at - HOUR)]
+    assert [(one.id, one.key, one.at) for page in pages for one in page] == [
+        (new.event.id, "k", new.event.at)
+    ]
+
+
+async def test_an_event_without_runs_is_stored(ledger: PostgresLedger) -> None:
+    new = new_event()
+    assert await ledger.create_tasks([], patience=5, event=new) == []
+    pages = [page async for page in ledger.events.load_events_since(new.event.at - HOUR)]
+    assert [one.id for page in pages for one in page] == [new.event.id]
+
+
+async def test_a_poisoned_event_leaves_its_neighbours_alone(ledger: PostgresLedger) -> None:
+    good, bad, after = new_event(), new_event(key="\x00"), new_event()
+    futures = [ledger.create_tasks([], patience=5, event=one) for one in (good, bad, after)]
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    assert answers[0] == answers[2] == []
+    assert isinstance(answers[1], StoreError)
+
+
+async def test_a_key_is_held_until_it_expires(ledger: PostgresLedger) -> None:
+    first = keyed("a")
+    assert await create(ledger, first) == [first.facts.run_id]
+    second = keyed("a")
+    answer = await create(ledger, second)
+    assert answer == [first.facts.run_id]
+    assert isinstance(answer[0], KeyHolder)
+    assert await ledger.get_task(TENANT, second.facts.id) is None
+    later = keyed("a", created_at=now() + 2 * HOUR)
+    assert await create(ledger, later) == [later.facts.run_id]
+    other = keyed("a", tenant=OTHER)
+    assert await create(ledger, other) == [other.facts.run_id]
+
+
+async def test_in_one_request_the_last_to_expire_wins_in_one_commit_the_first(ledger: PostgresLedger) -> None:
+    at = now()
+    short, long, equal = (keyed("a", held, created_at=at) for held in (HOUR, 2 * HOUR, 2 * HOUR))
+    answer = await create(ledger, short, long, equal)
+    assert answer == [long.facts.run_id] * 3
+    assert [isinstance(one, KeyHolder) for one in answer] == [True, False, True]
+    first, second = keyed("b"), keyed("b", 2 * HOUR)
+    answers = await asyncio.gather(create(ledger, first), create(ledger, second))
+    assert answers == [[first.facts.run_id], [first.facts.run_id]]
+
+
+async def test_the_end_of_a_run_frees_a_key_that_is_held_until_then(ledger: PostgresLedger) -> None:
+    task, timed = keyed("a", until_end=True), keyed("t")
+    await create(ledger, task, timed)
+    for one in (task, timed):
+        assert await ledger.write_task(replace(completed(one), frees_key_of=one.facts.run_id))
+    again = keyed("a")
+    assert await create(ledger, again) == [again.facts.run_id]
+    assert isinstance((await create(ledger, keyed("t")))[0], KeyHolder)
+
+
+async def test_an_end_that_does_not_hold_frees_nothing(ledger: PostgresLedger) -> None:
+    task = keyed("a", until_end=True)
+    await create(ledger, task)
+    stale = replace(completed(task), expect_attempt=7, frees_key_of=task.facts.run_id)
+    assert not await ledger.write_task(stale)
+    assert isinstance((await create(ledger, keyed("a")))[0], KeyHolder)
+
+
+async def test_a_child_that_loses_its_key_gives_its_place_back(ledger: PostgresLedger) -> None:
+    holder = keyed("a", timedelta(seconds=1))
+    await create(ledger, holder)
+    claim = ChildClaim(ids.uuid7(), "0:i:0")
+    lost = keyed("a", claim=claim)
+    assert isinstance((await create(ledger, lost))[0], KeyHolder)
+    later = keyed("a", claim=claim, created_at=now() + HOUR)
+    assert await create(ledger, later) == [later.facts.run_id]
+
+
+async def test_a_repeated_child_does_not_ask_for_its_key_again(ledger: PostgresLedger) -> None:
+    claim = ChildClaim(ids.uuid7(), "0:i:0")
+    first, again = keyed("a", claim=claim), keyed("a", claim=claim)
+    assert await create(ledger, first) == [first.facts.run_id]
+    answer = await create(ledger, again)
+    assert answer == [first.facts.run_id]
+    assert not isinstance(answer[0], KeyHolder)
+
+
+async def test_expired_keys_are_taken_away(ledger: PostgresLedger) -> None:
+    await create(ledger, keyed("old", -HOUR), keyed("new"))
+    assert await ledger.events.expire_keys() == 1
+    assert await ledger.events.expire_keys() == 0
+
+
+async def test_subscriptions_are_those_of_the_newest_versions(ledger: PostgresLedger) -> None:
+    await ledger.put_workflow(TENANT, definition(event_triggers=("a", "b*", "a")))
+    await ledger.put_workflow(TENANT, definition("quiet"))
+    await ledger.put_workflow(OTHER, definition("theirs", event_triggers=("a",)))
+    found, filters = await ledger.events.load_subscriptions(TENANT)
+    assert [(one.workflow, one.keys) for one in found] == [("flow", ("a", "b*"))]
+    assert filters == []
+    await ledger.put_workflow(TENANT, definition(event_triggers=()))
+    assert await ledger.events.load_subscriptions(TENANT) == ([], [])
+
+
+async def test_declared_filters_are_replaced_and_those_of_the_api_stay(ledger: PostgresLedger) -> None:
+    first = definition(event_triggers=("a",), default_filters=(DefaultFilter("true", "s", b'{"a":1}'),))
+    version = await ledger.put_workflow(TENANT, first)
+    events = ledger.events
+    made = await events.add_filter(TENANT, version.workflow_id, "t", "false", b"{}", 10)
+    await ledger.put_workflow(TENANT, replace(first, default_filters=(DefaultFilter("1 == 1", "u"),)))
+    _, filters = await events.load_subscriptions(TENANT)
+    assert [(one.scope, one.expression, one.payload, one.declared) for one in filters] == [
+        ("t", "false", b"{}", False),
+        ("u", "1 == 1", b"{}", True),
+    ]
+    changed = await events.change_filter(TENANT, made.id, FilterChange(expression="true"))
+    assert changed is not None
+    assert (changed.scope, changed.expression) == ("t", "true")
+    assert await events.change_filter(OTHER, made.id, FilterChange(scope="x")) is None
+    assert await events.delete_filter(OTHER, made.id) is None
+    assert await events.delete_filter(TENANT, made.id) == changed
+    assert await events.delete_filter(TENANT, made.id) is None
+
+
+async def test_filters_are_bounded_and_need_their_workflow(ledger: PostgresLedger) -> None:
+    version = await ledger.put_workflow(TENANT, definition())
+    with pytest.raises(NotFound, match="workflowId"):
+        await ledger.events.add_filter(TENANT, ids.uuid7(), "s", "true", b"{}", 1)
+    with pytest.raises(NotFound, match="workflowId"):
+        await ledger.events.add_filter(OTHER, version.workflow_id, "s", "true", b"{}", 1)
+    await ledger.events.add_filter(TENANT, version.workflow_id, "s", "true", b"{}", 1)
+    with pytest.raises(ResourceExhausted, match="there are 1; at most 1"):
+        await ledger.events.add_filter(TENANT, version.workflow_id, "s", "true", b"{}", 1)
+
+
+async def test_old_events_go_with_their_day(ledger: PostgresLedger) -> None:
+    today = now()
+    await ledger.create_tasks([new_task()], patience=5, event=new_event())
+    report = await ledger.partitions.drop_partitions_before((today + timedelta(days=1)).date())
+    assert today.date() in report.emptied_days, "its unfinished task stays"
+    assert [page async for page in ledger.events.load_events_since(today - HOUR)] == []
