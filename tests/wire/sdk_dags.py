@@ -5,8 +5,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from hatchet_sdk import Context, EmptyModel, Hatchet
-from hatchet_sdk.conditions import ParentCondition, SleepCondition, or_
-from sdk_models import Count
+from hatchet_sdk.conditions import ParentCondition, SleepCondition, UserEventCondition, or_
+from sdk_models import Count, Text
 
 
 def declare_dags(hatchet: Hatchet) -> SimpleNamespace:
@@ -14,6 +14,7 @@ def declare_dags(hatchet: Hatchet) -> SimpleNamespace:
     return SimpleNamespace(
         **vars(_outputs(hatchet)),
         **vars(_conditions(hatchet)),
+        **vars(_paid(hatchet)),
         **vars(_ends(hatchet)),
         **vars(_wide(hatchet)),
     )
@@ -111,6 +112,29 @@ def _conditions(hatchet: Hatchet) -> SimpleNamespace:
         return {}
 
     return SimpleNamespace(branching=branching, refused=refused, dozing=dozing, lone=lone, forever=forever)
+
+
+def _paid(hatchet: Hatchet) -> SimpleNamespace:
+    paid = hatchet.workflow(name="paid", input_validator=Text)
+
+    @paid.task()
+    async def order(input: Text, ctx: Context) -> dict[str, str]:
+        return {"order": input.text}
+
+    @paid.task(
+        parents=[order],
+        wait_for=[
+            or_(
+                UserEventCondition(event_key="dag:paid", expression="input.amount > 5"),
+                SleepCondition(timedelta(hours=1)),
+            )
+        ],
+        cancel_if=[UserEventCondition(event_key="dag:refused")],
+    )
+    async def ship(input: Text, ctx: Context) -> dict[str, Any]:
+        return {"triggers": dict(ctx.trigger_data)}
+
+    return SimpleNamespace(paid=paid)
 
 
 def _ends(hatchet: Hatchet) -> SimpleNamespace:

@@ -2,11 +2,13 @@
 
 import asyncio
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 from hatchet_sdk import Hatchet, RunStatus
 from hatchet_sdk.clients.rest.models.v1_task_status import V1TaskStatus
-from sdk_models import Count
+from hatchet_sdk.clients.rest.models.v1_workflow_type import V1WorkflowType
+from sdk_models import Count, Text
 
 from broadaxe.testkit.conditions import until
 
@@ -84,6 +86,58 @@ async def test_cancel_reaches_a_step_that_only_waits(hatchet: Hatchet, flows: Si
     details = await hatchet.runs.aio_get_details(reference.workflow_run_id)
     assert details.status == RunStatus.CANCELLED
     assert details.task_runs["never"].status == RunStatus.CANCELLED
+
+
+async def waits_for_payment(hatchet: Hatchet, run_id: str) -> None:
+    """Its order is there: the wait was opened in the same commit."""
+
+    async def ordered() -> bool:
+        details = await hatchet.runs.aio_get_details(run_id)
+        return "order" in details.task_runs and details.task_runs["order"].status == RunStatus.COMPLETED
+
+    await until(ordered, "the order")
+
+
+async def test_event_lets_a_step_go_with_its_payload(hatchet: Hatchet, flows: SimpleNamespace) -> None:
+    reference = await flows.paid.aio_run(Text(text="a"), wait_for_result=False)
+    await waits_for_payment(hatchet, reference.workflow_run_id)
+    await hatchet.event.aio_push("dag:paid", {"amount": 1})
+    await hatchet.event.aio_push("dag:paid", {"amount": 9, "by": "card"})
+    result = await reference.aio_result()
+    assert result["ship"]["triggers"] == {"dag:paid": {"amount": 9, "by": "card"}}
+
+
+async def test_event_cancels_a_step(hatchet: Hatchet, flows: SimpleNamespace) -> None:
+    reference = await flows.paid.aio_run(Text(text="b"), wait_for_result=False)
+    await waits_for_payment(hatchet, reference.workflow_run_id)
+    await hatchet.event.aio_push("dag:refused", {})
+    await reference.aio_result()
+    details = await hatchet.runs.aio_get_details(reference.workflow_run_id)
+    assert details.status == RunStatus.CANCELLED
+
+
+async def test_runs_list_shows_a_run_as_one_row_with_its_tasks(
+    hatchet: Hatchet, flows: SimpleNamespace
+) -> None:
+    mark = {"mark": uuid4().hex}
+    reference = await flows.dag.aio_run(Count(count=1), wait_for_result=False, additional_metadata=mark)
+    await reference.aio_result()
+    runs = (await hatchet.runs.aio_list(additional_metadata=mark, only_tasks=False)).rows
+    assert [(one.type, one.status) for one in runs] == [(V1WorkflowType.DAG, V1TaskStatus.COMPLETED)]
+    assert runs[0].metadata.id == reference.workflow_run_id
+    assert runs[0].display_name.startswith("dag-")
+    assert {one.display_name.rsplit("-", 1)[0] for one in runs[0].children or ()} == {
+        "one",
+        "two",
+        "both",
+        "last",
+    }
+    tasks = (await hatchet.runs.aio_list(additional_metadata=mark, only_tasks=True)).rows
+    assert len(tasks) == 4
+    whole = await hatchet.runs.aio_get(reference.workflow_run_id)
+    assert {one.task_name for one in whole.shape} == {"one", "two", "both", "last"}
+    assert whole.run.output["both"] == {"sum": 5}
+    assert whole.run.input == {"count": 1}
 
 
 async def test_on_failure_task_gets_the_errors_and_the_run_stays_failed(

@@ -54,7 +54,8 @@ r.tenant_id = $1 AND r.id >= $2 AND r.id < $3
   AND ($8::text[] IS NULL OR
        (SELECT count(*) FROM unnest($8::text[], $9::text[]) AS pair (key, wanted)
         WHERE {run_metadata} ->> pair.key = pair.wanted) >= $10::integer)
-  AND ($11::text IS NULL OR {run_metadata} ->> 'hatchet__event_id' = $11)
+  AND ($11::uuid IS NULL OR EXISTS (
+       SELECT FROM event_run e WHERE e.tenant_id = $1 AND e.event_id = $11 AND e.run_id = r.id))
 
 -- fragment: run_metadata
 CASE WHEN substr(r.metadata, 1, 1) = '\x7b'::bytea AND
