@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lean_peer import Judge, Side, request_head, settle
 from toy_server import listen, register
 
+from broadaxe.grpc_api.lean import stream as stream_module
 from broadaxe.grpc_api.lean.frames import PREFACE, ErrorCode, frame
 from broadaxe.grpc_api.lean.inbound import gzipped, prefixed
 from broadaxe.grpc_api.lean.settings import LeanSettings
@@ -429,6 +430,26 @@ async def test_request_of_the_wrong_shape_is_refused(body: bytes, status: str) -
     await side.hang_up()
 
 
+async def test_refusal_waits_for_the_first_sign_of_the_request_but_not_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    side = Side()
+    encoder = Encoder()
+    await side.feed(
+        START, frame(1, 4, 1, _head(encoder, "/no/Such")), frame(1, 4, 3, _head(encoder, "/no/Such"))
+    )
+    assert _Answers(side.take()).fields == {}
+    await side.feed(frame(0, 1, 1, prefixed(b"")), frame(3, 0, 3, (8).to_bytes(4, "big")))
+    answers = _Answers(side.take())
+    assert set(answers.fields) == {1}
+    assert ("grpc-status", "12") in answers.fields[1][0][0]
+    assert side.usage.streams == 0
+    monkeypatch.setattr(stream_module, "_PATIENCE", 0.0)
+    await side.feed(frame(1, 4, 5, _head(encoder, "/no/Such")))
+    assert set(_Answers(side.take()).fields) == {5}
+    await side.hang_up()
+
+
 async def test_stream_limit_refuses_the_one_beyond_it() -> None:
     side = Side(LeanSettings(max_concurrent_streams=2))
     encoder = Encoder()
@@ -545,10 +566,15 @@ async def test_connection_that_is_gone_is_freed_with_its_streams() -> None:
     await judge.go()
     gone = weakref.ref(side.connection)
     assert len(side.connection.streams) == 10
-    await side.hang_up()
-    del side, judge
     gc.collect()
-    assert gone() is None
+    gc.disable()
+    try:
+        await side.hang_up()
+        del side.connection, side.pipe.on_close
+        # By its last reference, not by the collector.
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def _garbage() -> list[str]:

@@ -1,14 +1,25 @@
 """The statements of one group commit: one a kind, whatever the number of operations."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
+
+import msgspec
 
 from broadaxe.domain.idempotency import winners
 from broadaxe.domain.schedule import SkipReason
 from broadaxe.store.event_ledger import KeyHolder, NewEvent
 from broadaxe.store.instruments import Parent
-from broadaxe.store.ledger import LogLine, NewTask, TaskWrite
+from broadaxe.store.ledger import (
+    Changed,
+    LogLine,
+    Message,
+    MessageKind,
+    NewTask,
+    TaskChange,
+    TaskWrite,
+)
+from broadaxe.store.messages import put_messages
 from broadaxe.store.pending import Pending
 from broadaxe.store.rows import (
     TASK_COLUMNS,
@@ -23,13 +34,14 @@ from broadaxe.store.rows import (
     note_rows,
     scheduled_row,
     skip_row,
+    task_of,
     task_row,
     write_row,
 )
 from broadaxe.store.run_ledger import ChangeResult, NewRun, RunChange
 from broadaxe.store.run_rows import RUN_COLUMNS, WAIT_COLUMNS, met_row, run_row, run_write_row, wait_row
 from broadaxe.store.schedule_ledger import NOBODY, SkipRecord
-from broadaxe.store.session import Session
+from broadaxe.store.session import Record, Session
 from broadaxe.store.statements import statement
 
 ClaimKey = tuple[UUID, UUID, str]
@@ -44,6 +56,8 @@ class Batch:
         self._parent = parent
         self._now = now
         self.rows = 0
+        self.posted: list[Record] = []
+        """Whom messages were left for."""
 
     async def apply(self, ops: Sequence[Pending]) -> list[object]:
         """The result of each operation, to be told once the transaction is committed."""
@@ -60,18 +74,35 @@ class Batch:
         new = [task for task in tasks if task.facts.run_id not in holders]
         await self._create(new)
         await self._add_events([op.event for op in ops if op.event is not None], holders)
-        refused = await self._reopen([op.change for op in ops if op.change is not None and op.change.reopen])
-        active = [op for op in ops if op.change is None or op.change.run_id not in refused]
-        held = await self._write_all(active)
+        refused = await self._reopen(
+            [op.run_change for op in ops if op.run_change is not None and op.run_change.reopen]
+        )
+        active = [op for op in ops if op.run_change is None or op.run_change.run_id not in refused]
+        judged = await self._judge([op.change for op in ops if op.change is not None])
+        decided = [
+            _write_of(op.change, one)
+            for op, some in zip([op for op in ops if op.change is not None], judged, strict=True)
+            for one in some
+            if op.change is not None and one.decision is not None
+        ]
+        held = await self._write_all(active, decided)
         changes = [
-            op.change
+            op.run_change
             for op in active
-            if op.change is not None and (op.write is None or op.write.task_id in held)
+            if op.run_change is not None and (op.write is None or op.write.task_id in held)
         ]
         created = await self._change(changes, [one for one in new if isinstance(one, NewRun)])
-        await self._free_keys(_freed(ops, changes, held))
+        writes = [op.write for op in ops if op.write is not None and op.write.task_id in held] + decided
+        await self._free_keys(_freed(writes, changes))
         await self._log([line for op in ops for line in op.lines])
-        return [self._result(op, refused, holders, held, created) for op in ops]
+        messages = [message for task in new for message in task.messages]
+        messages += [message for write in writes for message in write.messages]
+        await self._post(messages + _told(ops, judged))
+        answers = iter(judged)
+        return [
+            next(answers) if op.change is not None else self._result(op, refused, holders, held, created)
+            for op in ops
+        ]
 
     @staticmethod
     def _result(
@@ -82,29 +113,31 @@ class Batch:
         created: set[UUID],
     ) -> object:
         own = op.write is None or op.write.task_id in held
-        if op.change is not None:
-            if op.change.run_id in refused or not own:
+        if op.run_change is not None:
+            if op.run_change.run_id in refused or not own:
                 return None
-            mine = frozenset(task.facts.id for task in op.change.tasks) & created
+            mine = frozenset(task.facts.id for task in op.run_change.tasks) & created
             created -= mine
-            return ChangeResult(mine, frozenset(write.task_id for write in op.change.writes) & held)
+            return ChangeResult(mine, frozenset(write.task_id for write in op.run_change.writes) & held)
         if op.write is not None:
             return own
         if op.tasks or op.event is not None:
             return [holders.get(task.facts.run_id, task.facts.run_id) for task in op.tasks]
         return None
 
-    async def _write_all(self, ops: Sequence[Pending]) -> set[UUID]:
+    async def _write_all(self, ops: Sequence[Pending], decided: Sequence[TaskWrite]) -> set[UUID]:
         """All state changes; the tasks whose compare held. No task is in a batch twice."""
-        writes = [op.write for op in ops if op.write is not None]
+        writes = [*(op.write for op in ops if op.write is not None), *decided]
         # A step that follows from a write has to wait for what becomes of it.
-        writes += [w for op in ops if op.change is not None and op.write is None for w in op.change.writes]
+        writes += [
+            w for op in ops if op.run_change is not None and op.write is None for w in op.run_change.writes
+        ]
         held = await self._write(writes)
         behind = [
             write
             for op in ops
-            if op.change is not None and op.write is not None and op.write.task_id in held
-            for write in op.change.writes
+            if op.run_change is not None and op.write is not None and op.write.task_id in held
+            for write in op.run_change.writes
         ]
         return held | await self._write(behind)
 
@@ -160,6 +193,30 @@ class Batch:
             )
             self.rows += len(ended)
         return created
+
+    async def _judge(self, changes: Sequence[TaskChange]) -> list[list[Changed]]:
+        """Locks the rows that changes are about, in the order of their ids, and judges each as it is."""
+        wanted = sorted({(task_id, change.tenant_id) for change in changes for task_id in change.ids})
+        if not wanted:
+            return [[] for _ in changes]
+        rows = await self._session.fetch(
+            statement("task_lock_batch"),
+            [tenant_id for _, tenant_id in wanted],
+            [task_id for task_id, _ in wanted],
+            parent=self._parent,
+            batch=len(wanted),
+        )
+        stored = {(row["tenant_id"], row["id"]): task_of(row) for row in rows}
+        answer: list[list[Changed]] = []
+        for change in changes:
+            found = [stored.get((change.tenant_id, task_id)) for task_id in change.ids]
+            answer.append([Changed(task, change.judge(task)) for task in found if task is not None])
+        return answer
+
+    async def _post(self, messages: Sequence[Message]) -> None:
+        if messages:
+            self.posted += await put_messages(self._session, messages, self._parent)
+            self.rows += len(messages)
 
     async def _insert(self, name: str, columns: list[list[object]]) -> None:
         await self._session.fetch(statement(name), *columns, parent=self._parent, batch=len(columns[0]))
@@ -325,15 +382,16 @@ class Batch:
             await self._insert("event_failure_add_batch", columns_of(failures, 6))
 
     async def _write(self, writes: Sequence[TaskWrite]) -> set[UUID]:
+        """The tasks whose compare held. Rows are changed in the order of their ids, as everywhere."""
         if not writes:
             return set()
-        columns = columns_of(map(write_row, writes), 18)
+        order = sorted(range(len(writes)), key=lambda item: writes[item].task_id)
+        columns = columns_of((write_row(writes[item]) for item in order), 22)
         rows = await self._session.fetch(
             statement("task_write_batch"), *columns, parent=self._parent, batch=len(writes)
         )
         self.rows += len(rows)
-        items = {row[0] for row in rows}
-        kept = [write for item, write in enumerate(writes, 1) if item in items]
+        kept = [writes[item] for item in sorted(order[row[0] - 1] for row in rows)]
         await self._keep_history(kept)
         return {write.task_id for write in kept}
 
@@ -350,8 +408,54 @@ class Batch:
             await self._insert("log_add_batch", columns_of(map(log_row, lines), 7))
 
 
-def _freed(ops: Sequence[Pending], changes: Sequence[RunChange], held: set[UUID]) -> list[UUID]:
+def _freed(writes: Sequence[TaskWrite], changes: Sequence[RunChange]) -> list[UUID]:
     """Runs that are over and held their idempotency key until then."""
-    own = [op.write for op in ops if op.write is not None and op.write.task_id in held]
-    freed = [write.frees_key_of for write in own if write.frees_key_of is not None]
+    freed: list[UUID] = [write.frees_key_of for write in writes if write.frees_key_of is not None]
     return freed + [change.run_id for change in changes if change.end is not None and change.frees_key]
+
+
+def _write_of(change: TaskChange, changed: Changed) -> TaskWrite:
+    """The write of a judged row, which is locked."""
+    facts, status, decision = changed.before.facts, changed.before.status, changed.decision
+    assert decision is not None
+    freed = change.freed(changed.before, decision.status)
+    return TaskWrite(
+        facts.tenant_id,
+        facts.id,
+        status.attempt,
+        status.state,
+        decision.status,
+        decision.record,
+        decision.notes,
+        frees_key_of=freed,
+    )
+
+
+def _told(ops: Sequence[Pending], judged: list[list[Changed]]) -> list[Message]:
+    """For the owners: the rows that were created and changed elsewhere, an operation a message."""
+    told: list[Message] = []
+    changes = iter(judged)
+    for op in ops:
+        if op.change is not None:
+            done = [one for one in next(changes) if one.decision is not None]
+            ids: list[UUID] = [one.before.facts.id for one in done]
+            stops = [
+                (one.before.facts.id, one.decision.cancel.worker_id, one.decision.cancel.attempt)
+                for one in done
+                if one.decision is not None and one.decision.cancel is not None
+            ]
+            tenant_id, trace = op.change.tenant_id, op.change.trace
+        elif op.tasks and op.partition is None:
+            ids, stops = list(_ids(op.tasks)), []
+            tenant_id, trace = op.tasks[0].facts.tenant_id, op.tasks[0].trace
+        else:
+            continue
+        if ids:
+            body = msgspec.json.encode({"ids": ids, "stops": stops})
+            told.append(Message(tenant_id, MessageKind.ROWS_CHANGED, body, trace))
+    return told
+
+
+def _ids(tasks: "Sequence[NewTask | NewRun]") -> Iterator[UUID]:
+    for task in tasks:
+        yield task.facts.id

@@ -8,14 +8,24 @@ from typing import Any
 from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError, ResourceExhausted, Unavailable
+from broadaxe.domain.ids import EngineId
 from broadaxe.store.event_ledger import NewEvent
-from broadaxe.store.ledger import LogLine, NewTask, TaskWrite
+from broadaxe.store.ledger import LogLine, NewTask, TaskChange, TaskWrite
 from broadaxe.store.run_ledger import NewRun, RunChange
 from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.telemetry.context import TraceContext
 
 ROW_OVERHEAD = 400
 """Bytes that an item is counted with beside its payloads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What a transaction must still find in a lease's row."""
+
+    partition: int
+    epoch: int
+    engine_id: EngineId
 
 
 @dataclass(slots=True, eq=False)
@@ -31,14 +41,25 @@ class Pending:
     """Whether the deadline is the store's own limit, not the caller's."""
     tasks: Sequence[NewTask | NewRun] = ()
     write: TaskWrite | None = None
-    change: RunChange | None = None
+    run_change: RunChange | None = None
     """What follows from `write` if that is there, else a change by itself."""
     lines: Sequence[LogLine] = ()
     event: NewEvent | None = None
     skips: Sequence[SkipRecord] = ()
+    change: TaskChange | None = None
+    partition: int | None = None
+    """Whose lease fences it; None for what any engine may write."""
     count: int = 1
     parents: Sequence[tuple[TraceContext, UUID]] = ()
     """Context and task id of each member whose trace is recorded."""
+
+    @property
+    def task_ids(self) -> Sequence[UUID]:
+        """The rows it changes."""
+        own: tuple[UUID, ...] = () if self.write is None else (self.write.task_id,)
+        if self.run_change is not None and self.run_change.writes:
+            return (*own, *(write.task_id for write in self.run_change.writes))
+        return self.change.ids if self.change is not None else own
 
     def resolve(self, result: object) -> None:
         """Answers the caller, who may have gone."""
@@ -81,14 +102,6 @@ def size_of_change(change: RunChange) -> int:
     """Bytes that a run's change is counted with."""
     size = ROW_OVERHEAD * (1 + len(change.opened)) + sum(map(size_of_task, change.tasks))
     return size + sum(map(size_of_write, change.writes)) + sum(ROW_OVERHEAD + len(m.data) for m in change.met)
-
-
-def _written(op: Pending) -> tuple[UUID, ...]:
-    """The tasks that an operation changes."""
-    own: tuple[UUID, ...] = () if op.write is None else (op.write.task_id,)
-    if op.change is None or not op.change.writes:
-        return own
-    return (*own, *(write.task_id for write in op.change.writes))
 
 
 class PendingQueue:
@@ -164,13 +177,13 @@ class PendingQueue:
                 if batch and full:
                     break
                 queue.popleft()
-                written = _written(op)
-                if not seen.isdisjoint(written):
+                ids = op.task_ids
+                if ids and not seen.isdisjoint(ids):
                     spilled.append(op)
-                    # What comes after it about the same tasks must not overtake it.
-                    seen.update(written)
+                    # What comes after it for the same rows must not overtake it.
+                    seen.update(ids)
                     continue
-                seen.update(written)
+                seen.update(ids)
                 batch.append(op)
                 count += op.count
                 size += op.size
@@ -203,6 +216,17 @@ class PendingQueue:
                     op.fail(ResourceExhausted("The database was away for too long."))
                 else:
                     op.fail(Unavailable("The database cannot be reached now."))
+        if not self._ready and not self._lazy:
+            self.work.clear()
+        self._rearm()
+
+    def fail_partition(self, partition: int, make: Callable[[], BroadaxeError]) -> None:
+        """Answers what waits for one lease with an error."""
+        for queue in (self._ready, self._lazy):
+            for op in [op for op in queue if op.partition == partition]:
+                queue.remove(op)
+                self.release(op)
+                op.fail(make())
         if not self._ready and not self._lazy:
             self.work.clear()
         self._rearm()

@@ -15,7 +15,7 @@ from broadaxe.store.schedule_ledger import FireClaim
 from broadaxe.telemetry.context import TraceContext
 
 if TYPE_CHECKING:
-    from broadaxe.store.ledger import ChildClaim, NewTask, StoredTask, TaskWrite
+    from broadaxe.store.ledger import ChildClaim, Message, NewTask, StoredTask, TaskWrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class NewRun:
     """The due time it is started for."""
     key: KeyClaim | None = None
     """The idempotency key it takes."""
+    messages: "tuple[Message, ...]" = ()
+    """As of a task."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ from uuid import UUID
 
 import msgspec
 
+from broadaxe.domain.run import RunFacts
+from broadaxe.domain.task import TaskFacts
 from broadaxe.engine.api import ActionKind, WorkerAction
-from broadaxe.engine.scheduler.live import LiveTask
+from broadaxe.engine.scheduler.live import LiveTask, StepPlan
 
 _BEFORE = b'{"input":'
 _AFTER = (
@@ -90,18 +92,27 @@ def start_action(live: LiveTask, payload: bytes, traceparent: str | None) -> Wor
     metadata = live.facts.metadata
     if traceparent is not None:
         metadata = with_traceparent(metadata, traceparent)
-    return _action(live, ActionKind.START, live.status.attempt, payload, metadata)
+    origin = None if live.run is None else live.run.facts
+    return _action(live.facts, live.plan, ActionKind.START, live.status.attempt, payload, metadata, origin)
 
 
-def cancel_action(live: LiveTask, attempt: int) -> WorkerAction:
+def cancel_action(facts: TaskFacts, plan: StepPlan, attempt: int) -> WorkerAction:
     """CANCEL for one attempt."""
-    return _action(live, ActionKind.CANCEL, attempt, b"", live.facts.metadata)
+    return _action(facts, plan, ActionKind.CANCEL, attempt, b"", facts.metadata)
 
 
-def _action(live: LiveTask, kind: ActionKind, attempt: int, payload: bytes, metadata: bytes) -> WorkerAction:
-    facts, step = live.facts, live.plan.step
+def _action(
+    facts: TaskFacts,
+    plan: StepPlan,
+    kind: ActionKind,
+    attempt: int,
+    payload: bytes,
+    metadata: bytes,
+    run: RunFacts | None = None,
+) -> WorkerAction:
+    step = plan.step
     # A spawned run says so in the START of each of its steps.
-    origin = facts if live.run is None else live.run.facts
+    origin = facts if run is None else run
     parent: UUID | None = origin.parent_task_id
     return WorkerAction(
         kind=kind,

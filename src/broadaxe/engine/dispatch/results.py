@@ -3,7 +3,7 @@
 import asyncio
 from asyncio import Future
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
@@ -132,6 +132,9 @@ class RunResults:
         self._kept_bytes = 0
         self._asked: dict[TenantId, dict[UUID, None]] = {}
         self._all: set[Subscription] = set()
+        self.want: Callable[[TenantId, Sequence[UUID]], None] = lambda tenant_id, ids: None
+        """Ask for the ends of runs of a tenant that another engine schedules."""
+        self.owns: Callable[[TenantId], bool] = lambda tenant_id: True
 
     def __len__(self) -> int:
         return len(self._all)
@@ -153,6 +156,7 @@ class RunResults:
             return
         self._waiting.setdefault(key, []).append(subscription)
         if not self._alive(tenant_id, run_id):
+            self.want(tenant_id, (run_id,))
             self._ask(tenant_id, (run_id,))
 
     def leave(self, subscription: Subscription, tenant_id: TenantId) -> None:
@@ -214,7 +218,18 @@ class RunResults:
             if not self._alive(tenant_id, run_id):
                 by_tenant.setdefault(tenant_id, []).append(run_id)
         for tenant_id, ids in by_tenant.items():
+            self.want(tenant_id, ids)
             self._ask(tenant_id, ids)
+
+    async def look(self, tenant_id: TenantId, ids: Sequence[UUID], *, again: bool) -> None:
+        """Runs may have ended elsewhere. `again`: ask anew for those that have not."""
+        waiting = [run_id for run_id in ids if (tenant_id, run_id) in self._waiting]
+        if not waiting:
+            return
+        await self._found_all(tenant_id, await self._ledger.get_tasks(tenant_id, waiting))
+        left = [run_id for run_id in waiting if (tenant_id, run_id) in self._waiting]
+        if again and left:
+            self.want(tenant_id, left)
 
     def forget(self) -> None:
         """The lease is gone: another process may run things again."""
@@ -233,7 +248,9 @@ class RunResults:
         result = RunFinished(facts.run_id, results)
         ended = nanoseconds(at) if at is not None else 0
         finished = Finished(result, run_context(facts), ended)
-        self._keep(key, finished)
+        if self.owns(facts.tenant_id):
+            # Elsewhere it may run again without a word to this engine.
+            self._keep(key, finished)
         for subscription in self._waiting.pop(key, ()):
             subscription.deliver(finished)
 
@@ -264,13 +281,8 @@ class RunResults:
         ids = list(self._asked.pop(tenant_id))
         for at in range(0, len(ids), _PAGE):
             try:
-                steps: dict[UUID, list[StoredTask]] = {}
-                for stored in await self._ledger.get_tasks(tenant_id, ids[at : at + _PAGE]):
-                    if stored.facts.run_id == stored.facts.id:
-                        await self._found(stored)
-                    else:
-                        steps.setdefault(stored.facts.run_id, []).append(stored)
-                await self._found_runs(tenant_id, steps)
+                rows = await self._ledger.get_tasks(tenant_id, ids[at : at + _PAGE])
+                await self._found_all(tenant_id, rows)
             except BroadaxeError:
                 # Who waits goes on waiting: the rows are asked again when the database may be back.
                 rest = ids[at:]
@@ -281,6 +293,15 @@ class RunResults:
         waiting = [run_id for run_id in ids if (tenant_id, run_id) in self._waiting]
         if waiting:
             self._ask(tenant_id, waiting)
+
+    async def _found_all(self, tenant_id: TenantId, rows: Sequence[StoredTask]) -> None:
+        steps: dict[UUID, list[StoredTask]] = {}
+        for stored in rows:
+            if stored.facts.run_id == stored.facts.id:
+                await self._found(stored)
+            else:
+                steps.setdefault(stored.facts.run_id, []).append(stored)
+        await self._found_runs(tenant_id, steps)
 
     async def _found_runs(self, tenant_id: TenantId, steps: dict[UUID, list[StoredTask]]) -> None:
         waited = [run_id for run_id in steps if (tenant_id, run_id) in self._waiting]

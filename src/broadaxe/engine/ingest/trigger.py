@@ -36,7 +36,7 @@ from broadaxe.engine.runs.conditions import Conditions
 from broadaxe.engine.runs.dag_plan import DagPlan
 from broadaxe.engine.runs.live_run import Flight, LiveRun
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
-from broadaxe.engine.scheduler.live import LiveTask, StepPlan
+from broadaxe.engine.scheduler.live import LiveTask, Need, StepPlan
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.workers import Worker
@@ -54,7 +54,7 @@ class ComingRun:
 
     __slots__ = ("flight", "generation", "run")
 
-    def __init__(self, run: LiveRun, flight: Flight, generation: int) -> None:
+    def __init__(self, run: LiveRun, flight: Flight | None, generation: int) -> None:
         self.run = run
         self.flight = flight
         self.generation = generation
@@ -97,9 +97,13 @@ class Triggers:
         keys: Keys,
         book: RunBook,
         conditions: Conditions,
+        *,
+        owned: bool = True,
     ) -> None:
+        """`owned`: the tenants' memory is here. Else tasks are born waiting, and their owner is told."""
         self._book = book
         self._conditions = conditions
+        self._owned = owned
         self._ledger = context.ledger
         self._clock = context.clock
         self._options = context.options
@@ -224,7 +228,8 @@ class Triggers:
         answer: Future[list[UUID]] = asyncio.get_running_loop().create_future()
         self._in_flight += 1
         try:
-            future = self._ledger.create_tasks(tasks, patience=self._options.patience, event=event)
+            create = self._ledger.create_tasks if self._owned else self._ledger.create_elsewhere
+            future = create(tasks, patience=self._options.patience, event=event)
         except BroadaxeError as error:
             future = asyncio.get_running_loop().create_future()
             future.set_exception(error)
@@ -262,21 +267,19 @@ class Triggers:
             return self._prepare_run(trigger, plan.dag, facts, origin, fire)
         status: TaskStatus = waiting_status(now)
         need = need_of(plan, facts)
-        worker = None
-        if not self._memory.pauses.holds(tenant_id, facts.workflow_id):
-            worker = self._scheduler.reserve(tenant_id, plan.step.action, need, facts.id)
+        worker = self._reserve(tenant_id, plan, need, facts)
         if worker is not None:
             decision = decide(status, plan.policy, Assigned(worker.row.id), now)
             assert decision is not None
             status = decision.status
-        else:
+        elif self._owned:
             self._memory.queue(tenant_id, plan.step.action).arriving += 1
         live = LiveTask(facts, status, plan, need, self._memory.next_order(), facts.input)
         place = run_context(facts)
         if origin.parent is None or place.sampled:
             origin.parent = place
         trace = place if place.sampled else None
-        coming = Coming(live, worker, self._gate.generation)
+        coming = Coming(live, worker, self._gate.generation_of(tenant_id))
         claim = claim_of(trigger) if fire is None else None
         return coming, NewTask(facts, status, claim, trace, fire, trigger.key)
 
@@ -289,15 +292,29 @@ class Triggers:
         fire: FireClaim | None,
     ) -> tuple[ComingRun, NewRun]:
         run = LiveRun(facts_of_run(facts), dag, Progress(dag.graph), facts.input)
-        flight = self._book.begin(run)
+        flight = self._book.begin(run) if self._owned else None
         place = run_context(facts)
         if origin.parent is None or place.sampled:
             origin.parent = place
         trace = place if place.sampled else None
-        change = flight.change
         claim = claim_of(trigger) if fire is None else None
-        new = NewRun(run.facts, change.tasks, change.opened, claim, trace, fire, trigger.key)
-        return ComingRun(run, flight, self._gate.generation), new
+        # Of a tenant that another engine schedules: the owner finds the run without steps and decides them.
+        first = None if flight is None else flight.change
+        new = NewRun(
+            run.facts,
+            () if first is None else first.tasks,
+            () if first is None else first.opened,
+            claim,
+            trace,
+            fire,
+            trigger.key,
+        )
+        return ComingRun(run, flight, self._gate.generation_of(facts.tenant_id)), new
+
+    def _reserve(self, tenant_id: TenantId, plan: StepPlan, need: Need, facts: TaskFacts) -> Worker | None:
+        if not self._owned or self._memory.pauses.holds(tenant_id, facts.workflow_id):
+            return None
+        return self._scheduler.reserve(tenant_id, plan.step.action, need, facts.id)
 
     def _created(
         self,
@@ -347,7 +364,8 @@ class Triggers:
         if not self._current(one):
             return
         if isinstance(one, ComingRun):
-            self._book.created(one.run, one.flight)
+            if one.flight is not None:
+                self._book.created(one.run, one.flight)
             return
         live = one.live
         if one.worker is None:
@@ -360,7 +378,8 @@ class Triggers:
         if not self._current(one):
             return
         if isinstance(one, ComingRun):
-            self._book.withdraw(one.flight)
+            if one.flight is not None:
+                self._book.withdraw(one.flight)
             return
         if one.worker is not None:
             self._scheduler.release(one.worker, one.live.id)
@@ -368,7 +387,9 @@ class Triggers:
             self._arrived(one.live)
 
     def _current(self, one: Coming | ComingRun) -> bool:
-        return self._gate.open and self._gate.generation == one.generation
+        """Whether memory still is what it was when the task was planned."""
+        tenant_id = one.live.facts.tenant_id if isinstance(one, Coming) else one.run.facts.tenant_id
+        return self._owned and self._gate.generation_of(tenant_id) == one.generation != 0
 
     def _arrived(self, live: LiveTask) -> None:
         queue = self._memory.queue(*live.queue_key)

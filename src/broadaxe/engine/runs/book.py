@@ -175,7 +175,7 @@ class RunBook:
         view.begin()
         flight = self.changes.plan(run, view, self._clock.now())
         assert flight is not None
-        flight.generation = self._gate.generation
+        flight.generation = self._gate.generation_of(run.facts.tenant_id)
         return flight
 
     async def settled(self, run: LiveRun) -> None:
@@ -241,7 +241,7 @@ class RunBook:
         return wait is not None and wait.wait.attempt == over.met.attempt
 
     def _begin(self, run: LiveRun, flight: Flight) -> None:
-        flight.generation = self._gate.generation
+        flight.generation = self._gate.generation_of(run.facts.tenant_id)
         run.flight = flight
 
     def _submit(self, run: LiveRun, flight: Flight) -> None:
@@ -361,7 +361,7 @@ class RunBook:
         self._wake(run)
 
     def _withdraw(self, flight: Flight) -> None:
-        if self._gate.open and self._gate.generation == flight.generation:
+        if self._gate.generation_of(flight.change.tenant_id) == flight.generation != 0:
             self.changes.withdraw(flight)
 
     @staticmethod

@@ -84,7 +84,7 @@ class RunControl:
         writes = self._resets(plan.dag, whole, None if tasks is None else set(tasks))
         if not writes:
             return False
-        generation = self._gate.generation
+        generation = self._gate.generation_of(tenant_id)
         after = _after(whole, writes)
         # Before the rows change: then nothing can go wrong between them and memory.
         loaded = await self._restore.load(after)
@@ -94,7 +94,7 @@ class RunControl:
         result = await self._ledger.change_run(change)
         if result is None:
             return False
-        if not self._gate.open or self._gate.generation != generation:
+        if self._gate.generation_of(tenant_id) != generation:
             return True  # the take-over meanwhile found it in the rows
         run = loaded.run
         self._restore.enter(loaded)

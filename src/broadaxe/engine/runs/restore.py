@@ -1,25 +1,29 @@
 """A run out of its rows: after a take-over, before it is run again, or when a row was changed elsewhere."""
 
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from uuid import UUID
 
 from broadaxe.domain.dag import Outcome, Phase, Progress, View, resume
 from broadaxe.domain.dag_graph import CANCEL, NOTHING_MET, SKIP, Met
 from broadaxe.domain.errors import BroadaxeError
+from broadaxe.domain.ids import TenantId
 from broadaxe.domain.task import TaskState
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.planning import need_of
-from broadaxe.engine.runs.book import RunBook
+from broadaxe.engine.runs.book import RunBook, Steps
 from broadaxe.engine.runs.conditions import Conditions
 from broadaxe.engine.runs.live_run import Flight, LiveRun, outcome_of
+from broadaxe.engine.runs.payloads import step_payload
 from broadaxe.engine.runs.waits import WaitBook
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
-from broadaxe.engine.scheduler.live import LiveTask
+from broadaxe.engine.scheduler.live import LiveTask, StepPlan
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.timers import Timers
 from broadaxe.store.ledger import StoredTask
@@ -54,7 +58,9 @@ class RunRestore:
         waits: WaitBook,
         lifecycle: Lifecycle,
         background: Background,
+        steps: Steps,
     ) -> None:
+        self._steps = steps
         self._ledger = context.ledger
         self._clock = context.clock
         self._options = context.options
@@ -102,6 +108,25 @@ class RunRestore:
         run.progress = loaded.view.progress
         self._book.resumed(run, self._open_waits(run, loaded.waits, loaded.view))
 
+    async def arrived(self, tenant_id: TenantId, run_id: UUID) -> None:
+        """A run that another engine created, or opened again: it is decided here."""
+        known = self._memory.run(tenant_id, run_id)
+        if known is not None:
+            self._book.doubt(known)
+            return
+        whole = await self._ledger.get_whole_run(tenant_id, run_id)
+        if whole is None or whole.run.end is not None:
+            return
+        loaded = await self.load(whole)
+        if loaded is None or self._memory.run(tenant_id, run_id) is not None:
+            return
+        if self._gate.owns(tenant_id):
+            self.enter(loaded)
+            self._steps.run_created(loaded.run)
+            for live in loaded.lives:
+                self._lifecycle.adopt(live)
+            self.resume(loaded)
+
     def again(self, run: LiveRun) -> None:
         """Memory and rows of a run differ: the rows are right."""
         self._background.spawn(self._again(run), "reading a run again")
@@ -112,7 +137,7 @@ class RunRestore:
         except BroadaxeError:
             self._timers.after(self._options.retry_write, partial(self.again, run))
             return
-        if run.gone or whole is None or not self._gate.open:
+        if run.gone or whole is None or not self._gate.owns(run.facts.tenant_id):
             return
         self._waits.close_run(run)
         run.ends.clear()
@@ -170,13 +195,9 @@ class RunRestore:
     def _open_waits(self, run: LiveRun, stored: Sequence[StoredWait], view: View) -> Flight | None:
         """Waits that rows hold are opened in memory; those that are over count as arrived."""
         attempts = {step: live.status.attempt for step, live in run.tasks.items()}
-        known = {
-            (one.wait.step, one.wait.item): one
-            for one in stored
-            if one.wait.attempt == attempts.get(one.wait.step, one.wait.attempt)
-        }
+        known = _of_this_round(stored, attempts)
         for one in known.values():
-            self._remember(run, one)
+            _remember(run, one)
         missing = []
         for step in view.opened:
             attempt = attempts.get(step, 0)
@@ -199,16 +220,47 @@ class RunRestore:
     def _merged(view: View) -> None:
         view.merge()
 
-    @staticmethod
-    def _remember(run: LiveRun, one: StoredWait) -> None:
-        """What met a step's waits goes with its task."""
-        if one.met_at is None:
-            return
-        for rule in run.dag.graph.steps[one.wait.step].waits:
-            if rule.item == one.wait.item and rule.action not in (SKIP, CANCEL):
-                run.data.setdefault(one.wait.step, {})[rule.condition.data_key] = one.data or b"null"
-
 
 def _ran_again(task: StoredTask) -> bool:
     """Whether a person ran it again: some attempt is neither the first nor a retry."""
     return task.status.attempt > task.status.app_retries + task.status.internal_retries
+
+
+def _of_this_round(
+    stored: Sequence[StoredWait], attempts: Mapping[int, int]
+) -> dict[tuple[int, int], StoredWait]:
+    """The waits that belong to the attempts that steps are in."""
+    return {
+        (one.wait.step, one.wait.item): one
+        for one in stored
+        if one.wait.attempt == attempts.get(one.wait.step, one.wait.attempt)
+    }
+
+
+def _remember(run: LiveRun, one: StoredWait) -> None:
+    """What met a step's waits goes with its task."""
+    if one.met_at is None:
+        return
+    for rule in run.dag.graph.steps[one.wait.step].waits:
+        if rule.item == one.wait.item and rule.action not in (SKIP, CANCEL):
+            run.data.setdefault(one.wait.step, {})[rule.condition.data_key] = one.data or b"null"
+
+
+def stored_payload(whole: WholeRun, plan: StepPlan) -> bytes | None:
+    """The JSON text of a step's START, out of the rows of its run."""
+    assert plan.dag is not None
+    run = LiveRun(whole.run.facts, plan.dag, Progress(plan.dag.graph), whole.run.facts.input)
+    own: StoredTask | None = None
+    everything = (sys.maxsize, sys.maxsize)
+    for task in whole.tasks:
+        step = plan.dag.position(task.facts.step_id)
+        if step == plan.index:
+            own = task
+        elif step is not None and task.status.state.final:
+            run.end_step(step, task.facts.id, task.status, everything)
+    if own is None:
+        return None
+    for one in whole.waits:
+        if one.wait.step == plan.index:
+            _remember(run, one)
+    return step_payload(LiveTask(own.facts, own.status, plan, need_of(plan, own.facts), 0, None, run))

@@ -113,6 +113,11 @@ class Connection(Link):
             self._forget_early(number)
         super().connection_lost(exc)
 
+    def untie(self) -> None:
+        """As a connection does."""
+        self._in_block = ()
+        super().untie()
+
     def refuse(self, number: int, code: ErrorCode) -> None:
         """The peer broke a rule of one stream, or it is one too many."""
         self.nuisances.spend()

@@ -42,6 +42,11 @@ class Keepalive:
             self._timer.cancel()
             self._timer = None
 
+    def untie(self) -> None:
+        """Forget the connection."""
+        self.stop()
+        self._give_up = _nothing
+
     def _look(self) -> None:
         silent = self._loop.time() - self.heard_at
         if silent < self._after:
@@ -56,3 +61,7 @@ class Keepalive:
             self._give_up()
         else:
             self._look()
+
+
+def _nothing() -> None:
+    """There is no connection any more."""

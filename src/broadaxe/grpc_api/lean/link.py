@@ -136,10 +136,17 @@ class Link(asyncio.Protocol, ABC):
             self._goodbye.cancel()
         for stream in tuple(self.streams.values()):
             stream.abandon()
+        self.untie()
         shared = self._shared
         shared.usage.connections -= 1
         shared.connections.discard(self)
         shared.changed.set()
+
+    def untie(self) -> None:
+        """Let go of what refers back to the connection: it is then freed at once, not by the collector, which
+        comes the more seldom the more a process holds."""
+        self.handlers = self.all_handlers = ()
+        self.keepalive.untie()
 
     def pause_writing(self) -> None:
         """The peer reads too slowly: nothing more is read of it, since most of that would be answered."""

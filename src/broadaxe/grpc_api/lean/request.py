@@ -42,6 +42,7 @@ class Incoming(ABC):
         "head",
         "heard",
         "id",
+        "refused",
         "streams_in",
     )
 
@@ -56,6 +57,8 @@ class Incoming(ABC):
         """Nothing more will come."""
         self.heard = False
         """Something has come."""
+        self.refused = False
+        """The answer is a refusal that waits for the first sign of the request."""
         # The client may not have heard of a smaller window than the default.
         self._credit = max(bounds.stream_window, DEFAULT_WINDOW)
         self._expected = head.length
@@ -71,6 +74,10 @@ class Incoming(ABC):
     @abstractmethod
     def answer_http(self) -> None:
         """The request of a client that does not speak gRPC is whole."""
+
+    @abstractmethod
+    def refuse(self) -> None:
+        """Send the refusal that waits."""
 
     @abstractmethod
     def end(self, error: RpcError) -> None:
@@ -94,6 +101,9 @@ class Incoming(ABC):
             raise StreamFault(ErrorCode.FLOW_CONTROL_ERROR)
         if ended:
             self.ended_in = True
+        if self.refused:
+            self.refuse()
+            return
         if self._expected is not None:
             self._expected -= len(data)
             if self._expected < 0 or (ended and self._expected):

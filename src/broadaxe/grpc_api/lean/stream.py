@@ -34,6 +34,7 @@ from broadaxe.grpc_api.lean.route import Route
 _BURST = 64
 """After so many messages of a stream other work has its turn."""
 _SMALLEST_GZIPPED = 512
+_PATIENCE = 0.1
 _TOO_LARGE = "a message is larger than {} bytes"
 
 
@@ -58,6 +59,7 @@ class Stream(Incoming):
 
     __slots__ = (
         "_held_out",
+        "_patience",
         "_sent",
         "_streaming",
         "_trailers",
@@ -96,6 +98,7 @@ class Stream(Incoming):
         self.started = False
         self._streaming = False
         self._trailers: bytes | None = None
+        self._patience: asyncio.TimerHandle | None = None
 
     @property
     def answered(self) -> bool:
@@ -192,7 +195,7 @@ class Stream(Incoming):
 
     def finish(self, code: Code = Code.OK, message: str = "", details: bytes | None = None) -> None:
         """End with this status, once everything has been sent."""
-        if self.ended_out:
+        if self.ended_out or self.refused:
             return
         if self.initial_metadata:
             self.start()
@@ -210,11 +213,28 @@ class Stream(Incoming):
             )
         last = header_frames(END_STREAM, self.id, block, sender.max_frame)
         if self.rest is None:
-            self._finish(last)
+            if code is Code.OK or self.started or self.heard or self.ended_in:
+                self._finish(last)
+            else:
+                self._refuse_soon(last)
         elif code is Code.OK:
             self._trailers = last
         else:
             self.reset(ErrorCode.CANCEL)  # no trailers can follow half a message
+
+    def _refuse_soon(self, last: bytes) -> None:
+        """grpcio reports an inner error of its own when the status comes before its first message is out: a
+        refusal waits for that, though not for long."""
+        self.refused = True
+        self._trailers = last
+        self._patience = self.owner.loop.call_later(_PATIENCE, self.refuse)
+
+    def refuse(self) -> None:
+        """Send the refusal that waits."""
+        last, self._trailers = self._trailers, None
+        self.refused = False
+        if last is not None and not self.ended_out:
+            self._finish(last)
 
     def _finish(self, last: bytes) -> None:
         self._sender.write(last)
@@ -241,7 +261,7 @@ class Stream(Incoming):
         early = not self.ended_in
         if early:
             # First, since the release of the last stream may close the connection.
-            self.owner.answered_early(self.id, heard=self.heard)
+            self.owner.answered_early(self.id, heard=self.heard and self._patience is None)
         self._release(by_us=early)
 
     # How it ends otherwise
@@ -274,6 +294,9 @@ class Stream(Incoming):
 
     def _release(self, *, by_us: bool) -> None:
         self.ended_out = True
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         self.forget()
         if self.rest is not None:
             self.rest = None

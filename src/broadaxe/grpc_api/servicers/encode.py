@@ -1,6 +1,10 @@
 """Engine values to wire messages."""
 
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
+from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from broadaxe.domain.task import TaskState
 from broadaxe.engine.api import RunEvent, RunEventKind, RunFinished, TaskResult, WorkerAction
@@ -23,6 +27,22 @@ _RESOURCE = {
 }
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=4096)
+def _known(identifier: UUID) -> str:
+    """The text of an id that comes again and again: of a tenant, a step, a workflow."""
+    return str(identifier)
+
+
+def set_time(target: Timestamp, moment: datetime) -> None:
+    """As `FromDatetime` for a moment with a zone, in a fifth of its time."""
+    since = moment - _EPOCH
+    target.seconds = since.days * 86_400 + since.seconds
+    target.nanos = since.microseconds * 1000
+
+
 def text(payload: bytes | None) -> str:
     """Bytes as proto text. Chunks that are not UTF-8 cannot be carried: bad bytes are replaced."""
     return payload.decode(errors="replace") if payload else ""
@@ -30,14 +50,14 @@ def text(payload: bytes | None) -> str:
 
 def action(source: WorkerAction) -> pb.AssignedAction:
     """A message for a worker's stream."""
-    task_id = str(source.task_id)
+    task_id, step_id = str(source.task_id), _known(source.step_id)
     message = pb.AssignedAction(
-        tenant_id=str(source.tenant_id),
+        tenant_id=_known(source.tenant_id),
         workflow_run_id=str(source.run_id),
-        job_id=str(source.step_id),
+        job_id=step_id,
         job_name=source.step_name,
         job_run_id=task_id,
-        task_id=str(source.step_id),
+        task_id=step_id,
         task_run_external_id=task_id,
         action_id=source.action,
         action_type=pb.ActionType.ValueType(source.kind),
@@ -45,8 +65,8 @@ def action(source: WorkerAction) -> pb.AssignedAction:
         task_name=source.step_name,
         retry_count=source.attempt,
         priority=source.priority,
-        workflow_id=str(source.workflow_id),
-        workflow_version_id=str(source.version_id),
+        workflow_id=_known(source.workflow_id),
+        workflow_version_id=_known(source.version_id),
     )
     if source.metadata:
         message.additional_metadata = text(source.metadata)
@@ -56,7 +76,7 @@ def action(source: WorkerAction) -> pb.AssignedAction:
         message.child_workflow_key = source.child_key
     if source.parent_task_id is not None:
         message.parent_workflow_run_id = str(source.parent_task_id)
-    message.task_inserted_at.FromDatetime(source.created_at)
+    set_time(message.task_inserted_at, source.created_at)
     return message
 
 
