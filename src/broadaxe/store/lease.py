@@ -149,16 +149,7 @@ class LeaseKeeper:
             if self._is_held(lease):
                 return lease
         self._waiter = asyncio.get_running_loop().create_future()
-        span = self._db.instruments.tracer.start(T.SPAN_LEASE_ACQUIRE)
-        try:
-            lease = await self._waiter
-        except asyncio.CancelledError:
-            span.end(error_type="cancelled")
-            raise
-        span.set(T.ATTR_EPOCH, lease.epoch)
-        span.set(T.ATTR_PARTITION, lease.partition)
-        span.end()
-        return lease
+        return await self._waiter
 
     def _is_held(self, lease: Lease) -> bool:
         fence = self.fences.get(lease.partition)
@@ -379,6 +370,7 @@ class LeaseKeeper:
 
     async def _take(self, session: Session, engine_id: EngineId, partition: int) -> None:
         """The partition is free: write the epoch, or find that nobody was there in between."""
+        began_ns = self._db.clock.now_ns()
         await session.begin()
         rows = await session.fetch(statement("lease_read"), partition)
         before = _Row(rows[0][0], rows[0][1], rows[0][2] is not None) if rows else None
@@ -413,6 +405,15 @@ class LeaseKeeper:
         _log.info("This engine owns the scheduling of partition %d (epoch %d).", partition, epoch)
         previous = None if before is None or before.engine_id.int == 0 else EngineId(before.engine_id)
         lease = Lease(partition, epoch, previous, mark)
+        tracer = self._db.instruments.tracer
+        # From when it was free: how long this engine waited for that is no part of it, it may wait for ever.
+        tracer.emit(
+            T.SPAN_LEASE_ACQUIRE,
+            tracer.new_root(),
+            began_ns,
+            self._db.clock.now_ns(),
+            attrs=((T.ATTR_EPOCH, epoch), (T.ATTR_PARTITION, partition)),
+        )
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(lease)
         else:
