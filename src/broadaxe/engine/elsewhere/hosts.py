@@ -29,6 +29,7 @@ class Hosts:
     ) -> None:
         self._clock: Clock = context.clock
         self._me = context.options.engine_id
+        self._fresh = context.options.fresh
         self._ledger = context.ledger
         self._memory = memory
         self._scheduler = scheduler
@@ -68,7 +69,11 @@ class Hosts:
             worker = self._memory.worker(tenant_id, worker_id)
             if worker is not None:
                 worker.silent = silent
-                if not silent:
+                if silent:
+                    # It was last heard of that long ago: from there its death is counted.
+                    worker.beat = None
+                    worker.seen = self._clock.monotonic() - self._fresh
+                else:
                     worker.beat = worker.seen = self._clock.monotonic()
                     self._scheduler.wake_worker(worker)
 
