@@ -35,6 +35,16 @@ HEARTBEAT_FLUSH = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class FilterLimits:
+    """How large filters may be. Sizes are bytes."""
+
+    filters: int = 10_000
+    """Filters that a tenant may make."""
+    scope: int = 1_024
+    payload: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
 class EngineOptions:
     """The engine's limits and intervals. Times are seconds, sizes bytes."""
 
@@ -68,6 +78,12 @@ class EngineOptions:
     metadata_limit: int = 64 * 1024
     kept_input: int = 16 * 1024
     """A waiting task keeps its input in memory up to this size; a larger one is read again at its send."""
+    kept_run: int = 1024 * 1024
+    """What steps of a run left is kept in memory up to this size altogether, for those behind them."""
+    workflow_steps: int = 1_000
+    """Most tasks of one workflow."""
+    workflow_waits: int = 1_000
+    """Most sleeps and user events that one workflow waits for."""
     outbox_limit: int = 1_000
     """Messages that may wait for one session."""
     outbox_bytes: int = 64 * 1024 * 1024
@@ -109,6 +125,7 @@ class EngineOptions:
     event_key_limit: int = 1_024
     """Largest key or scope of an event."""
     event_bulk_limit: int = 1_000
+    filter_limits: FilterLimits = field(default_factory=FilterLimits)
     event_runs_limit: int = 10_000
     """Runs that one event may start."""
     event_fanout_bytes: int = 256 * 1024 * 1024
