@@ -149,7 +149,12 @@ class EngineCore:
         self.waits = WaitBook(clock, self.timers, self._conditions)
         writes = self._lifecycle.writes
         steps = StepLife(
-            clock, self.memory, self._lifecycle, self._traces, self._tally, (self._results, self._events)
+            clock,
+            self.memory,
+            self._lifecycle,
+            self._traces,
+            self._tally,
+            (self._results, self._events, self._neighbours.interest),
         )
         self._book = RunBook(
             context,
