@@ -401,6 +401,7 @@ class EngineCore:
         """Memory is whole: answer who waited."""
         self._neighbours.gained(partition)
         self._schedules.gained()
+        self.sweep.wake()
         self._background.spawn(self._inbox.gained(partition), "messages of a take-over")
 
     def dropped(self, partition: int) -> None:
