@@ -55,5 +55,5 @@ async def test_demo_with_worker_and_caller_at_different_engines_and_a_scheduler_
         ours = Rules(services=frozenset({"server"}), one_root=False, repeated=True)
         orphans = [text for text in forest.problems(ours) if "orphan" in text]
         assert not orphans, "\n".join(orphans[:20])
-        runs = {span.trace_id.hex() for span in collector.spans if span.name == "hatchet.run/bus-message"}
+        runs = {span.trace_id for span in collector.spans if span.name == "hatchet.run/bus-message"}
         assert {line["trace_id"] for line in lines} <= runs, "messages belong to the run's trace"

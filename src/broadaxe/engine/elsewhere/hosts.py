@@ -38,8 +38,8 @@ class Hosts:
         """Sessions that rows tell of, until a sweep says which engines live."""
 
     def restore(self, worker: Worker) -> None:
-        """The tenant was taken over: the worker listens where its row says, if the next sweep finds that engine
-        alive. It may be the one that died."""
+        """The tenant was taken over: the worker listens where its row says, if the next sweep finds that
+        engine alive. It may be the one that died."""
         row = worker.row
         if row.engine_id is not None and row.engine_id != self._me and row.listening_since is not None:
             self._unsure[row.id] = SessionAt(row.id, row.engine_id, row.listening_since)
