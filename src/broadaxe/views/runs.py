@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from broadaxe.domain.ids import TenantId
+from broadaxe.domain.sampling import kept
 from broadaxe.store.reads import LogCriteria, Reads, TaskCriteria, TaskRow
 from broadaxe.views.api import RunFilter
 from broadaxe.views.definitions import Definitions, definition_of, step_of
@@ -73,8 +74,16 @@ class RunViews:
                 counts[status_of(state)] += count
         return [StateCount(status, count) for status, count in counts.items()]
 
-    async def get_run(self, tenant_id: TenantId, run_id: UUID) -> RunView | None:
-        row = await self._reads.get_task(tenant_id, run_id)
+    async def _row(self, tenant_id: TenantId, task_id: UUID) -> TaskRow | None:
+        row = await self._reads.get_task(tenant_id, task_id)
+        below = self._reads.kept_below
+        if row is None or (below is not None and not kept(row.facts.run_id, below)):
+            return None
+        return row
+
+    async def get_run(self, tenant_id: TenantId, run_id: UUID, *, always: bool = False) -> RunView | None:
+        read = self._reads.get_task if always else self._row
+        row = await read(tenant_id, run_id)
         if row is None:
             return None
         found = await self._definitions.load(tenant_id, (row.facts.version_id,))
@@ -91,13 +100,13 @@ class RunViews:
         )
 
     async def get_run_status(self, tenant_id: TenantId, run_id: UUID) -> RunStatus | None:
-        row = await self._reads.get_task(tenant_id, run_id)
+        row = await self._row(tenant_id, run_id)
         if row is None:
             return None
         return status_of(row.status.state) if row.unassigned is None else RunStatus.FAILED
 
     async def get_run_timings(self, tenant_id: TenantId, run_id: UUID, depth: int) -> list[TimingView] | None:
-        row = await self._reads.get_task(tenant_id, run_id)
+        row = await self._row(tenant_id, run_id)
         if row is None:
             return None
         level, found = [row], []
@@ -112,7 +121,7 @@ class RunViews:
     async def get_task(
         self, tenant_id: TenantId, task_id: UUID, attempt: int | None = None
     ) -> TaskView | None:
-        row = await self._reads.get_task(tenant_id, task_id)
+        row = await self._row(tenant_id, task_id)
         if row is None:
             return None
         task = (await self._present_tasks(tenant_id, [row]))[0]
@@ -125,7 +134,7 @@ class RunViews:
         return None
 
     async def get_timeline(self, tenant_id: TenantId, task_id: UUID) -> list[TimelineEntry] | None:
-        row = await self._reads.get_task(tenant_id, task_id)
+        row = await self._row(tenant_id, task_id)
         if row is None:
             return None
         task = (await self._present_tasks(tenant_id, [row]))[0]

@@ -34,7 +34,7 @@ SELECT count(*) FROM user_event e WHERE {event_matches}
 -- name: view_event_runs (SELECT event_run): Reads what events started, and how it stands.
 SELECT r.event_id, r.run_id, r.filter_id, t.state
 FROM event_run r LEFT JOIN task t ON t.tenant_id = r.tenant_id AND t.id = r.run_id
-WHERE r.tenant_id = $1 AND r.event_id = ANY($2::uuid[])
+WHERE r.tenant_id = $1 AND r.event_id = ANY($2::uuid[]) AND run_kept(r.run_id, $4::integer)
 ORDER BY r.event_id DESC, r.run_id LIMIT $3
 
 -- name: view_event_keys (SELECT user_event): Reads the keys of the newest events.

@@ -12,6 +12,7 @@ t.tenant_id = $1 AND t.id >= $2 AND t.id < $3
         WHERE {metadata} ->> pair.key = pair.wanted) >= $10::integer)
   AND ($11::uuid IS NULL OR EXISTS (
        SELECT FROM event_run r WHERE r.tenant_id = $1 AND r.event_id = $11 AND r.run_id = t.run_id))
+  AND run_kept(t.run_id, $12::integer)
 
 -- fragment: shown_state
 CASE WHEN t.state = 12 AND t.assigned_at IS NULL AND EXISTS (
@@ -45,10 +46,10 @@ CASE WHEN t.state = 12 AND t.assigned_at IS NULL THEN (
  WHERE c.tenant_id = t.tenant_id AND c.parent_task_id = t.id AND c.parent_task_id >= $2 AND c.parent_task_id < $3)
 
 -- name: view_task_page (SELECT task): Lists tasks, newest first, with payloads while all of them together are small enough.
-SELECT {before_input}, CASE WHEN t.bytes <= $14 THEN t.input ELSE ''::bytea END, {after_input},
-       CASE WHEN t.bytes <= $14 THEN t.output END, t.error, {surroundings}, t.bytes
+SELECT {before_input}, CASE WHEN t.bytes <= $15 THEN t.input ELSE ''::bytea END, {after_input},
+       CASE WHEN t.bytes <= $15 THEN t.output END, t.error, {surroundings}, t.bytes
 FROM (SELECT p.*, sum(octet_length(p.input)::bigint + coalesce(octet_length(p.output), 0)) OVER () AS bytes
-      FROM (SELECT * FROM task t WHERE {matches} ORDER BY t.id DESC LIMIT $12 OFFSET $13) p) t
+      FROM (SELECT * FROM task t WHERE {matches} ORDER BY t.id DESC LIMIT $13 OFFSET $14) p) t
 ORDER BY t.id DESC
 
 -- name: view_task_count (SELECT task): Counts tasks.
@@ -70,7 +71,8 @@ FROM task t WHERE t.tenant_id = $1 AND t.parent_task_id = ANY($4::uuid[]) AND t.
 ORDER BY t.id LIMIT $5
 
 -- name: view_task_labels (SELECT task): Reads what tasks are called by.
-SELECT id, version_id, step_id, created_at FROM task WHERE tenant_id = $1 AND id = ANY($2::uuid[])
+SELECT id, version_id, step_id, created_at FROM task
+WHERE tenant_id = $1 AND id = ANY($2::uuid[]) AND run_kept(run_id, $3::integer)
 
 -- name: view_task_live (SELECT task): Counts tasks that are not final by step and state.
 SELECT version_id, step_id, state, count(*), min(queued_at), min(queued_at) FILTER (WHERE attempt = 0)
