@@ -49,6 +49,10 @@ class EngineOptions:
     """The engine's limits and intervals. Times are seconds, sizes bytes."""
 
     engine_id: EngineId
+    schedules: bool = True
+    """Whether this process takes leases; one that does not serves calls for those that do."""
+    engine_dead_after: float = 5.0
+    """Silence after which another engine counts as gone."""
     started_hold: float = 0.05
     """How long a report of a start waits for another commit to ride on."""
     fresh: float = 5.0
