@@ -1,4 +1,4 @@
-"""`python -m bench.events`: an event that starts 1,000 runs, and bulks of 1,000 events, on an engine of its own.
+"""`python -m bench.events`: an event that starts 1,000 runs, bulks of 1,000 events; an engine of its own.
 
 Prints one JSON object: milliseconds from the call to its answer, and what the database did meanwhile.
 """
