@@ -165,6 +165,22 @@ async def test_same_cron_twice_is_400_and_an_unknown_workflow_404(site: Site) ->
     await site.call("POST", f"{PLAIN}/workflows/nobody/crons", 404, json=body)
 
 
+async def test_texts_that_the_database_cannot_hold_are_400_and_nothing_is_made(site: Site) -> None:
+    head = '{"cronExpression":"* * * * *","input":{},"additionalMetadata":{},"cronName":'
+    for name in ('"a\\u0000b"', '"a\\ud800b"', '"' + "x" * 300 + '"'):
+        await site.call("POST", f"{PLAIN}/workflows/flow/crons", 400, content=head + name + "}")
+    body = {"triggerAt": FAR, "input": {"a": "\x00"}, "additionalMetadata": {}}
+    await site.call("POST", f"{PLAIN}/workflows/flow/scheduled", 400, json=body)
+    whole = {"triggerAt": FAR, "input": {}, "additionalMetadata": {}}
+    answer = await site.client.post(f"{PLAIN}/workflows/a%00b/scheduled", json=whole)
+    assert answer.status_code in (400, 404), answer.text
+    cron = {"cronExpression": "* * * * *", "cronName": "n", "input": {}, "additionalMetadata": {}}
+    answer = await site.client.post(f"{PLAIN}/workflows/a%00b/crons", json=cron)
+    assert answer.status_code in (400, 404), answer.text
+    assert (await site.call("GET", f"{PLAIN}/workflows/scheduled"))["rows"] == []
+    assert (await site.call("GET", f"{PLAIN}/workflows/crons"))["rows"] == []
+
+
 async def test_cron_fires_and_its_run_is_listed(site: Site) -> None:
     made = await site.cron(expression="* * * * * *", additionalMetadata={"run": "me"})
 

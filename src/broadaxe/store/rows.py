@@ -93,6 +93,11 @@ def note_rows(write: TaskWrite) -> Iterable[tuple[object, ...]]:
         yield write.tenant_id, write.task_id, note.kind, note.attempt, note.at, _utf8(note.message)
 
 
+def storable(text: str) -> bool:
+    """Whether a text column can hold it: U+0000 and halves of surrogate pairs have no place there."""
+    return "\x00" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def _utf8(text: str) -> bytes:
     # Half a surrogate pair has no encoding; a log line is not refused for it.
     return text.encode("utf-8", "replace")
