@@ -84,8 +84,9 @@ class CronTimes:
                 return self._last
 
     def _not_leapt_over(self, found: datetime) -> datetime:
-        """The library walks in whole hours: where clocks change by half of one (on Lord Howe Island), it leaps
-        over times. Seen from behind the change it does not."""
+        """The library walks in whole hours and leaps over times where clocks change by half of one (Lord Howe
+        Island). Seen from behind the change it does not.
+        """
         if self._zone is None:
             return found
         before, after = (at.astimezone(self._zone).utcoffset() for at in (self._last, found))
