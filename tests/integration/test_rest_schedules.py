@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 from rows import OTHER, TENANT, ids
@@ -25,6 +26,7 @@ from broadaxe.store.postgres_reads import PostgresReads
 from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
 from broadaxe.testkit.conditions import until
+from broadaxe.testkit.schedule_invariants import schedule_problems
 from broadaxe.views.store_views import StoreViews
 
 models = pytest.importorskip("hatchet_sdk.clients.rest.models", reason="hatchet-sdk is not installed")
@@ -78,7 +80,7 @@ async def site(dsn: str, make_ledger: MakeLedger) -> AsyncIterator[Site]:
     await engine.until_ready()
     app = build_app(
         StoreViews(PostgresReads(ledger.database), clock),
-        EngineCommands(engine, ledger, None),  # type: ignore[arg-type]
+        EngineCommands(engine, ledger),
         Tokens(),
         clock,
         tracer,
@@ -233,6 +235,34 @@ async def test_past_planned_run_starts_at_once_and_shows_its_run(site: Site) -> 
     assert run["run"]["input"] == {"input": {"a": 1}}
     await site.call("PATCH", path, 400, json={"triggerAt": FAR})
     await site.call("DELETE", path, 400)
+
+
+async def test_planned_run_of_several_steps_starts_and_shows_how_it_stands(site: Site, dsn: str) -> None:
+    steps = tuple(
+        StepDefinition(id=UUID(int=n), name=f"s{n}", action=f"chain:s{n}", slots={}, parents=parents)
+        for n, parents in ((1, ()), (2, ("s1",)))
+    )
+    definition = WorkflowDefinition(name="chain", steps=steps, cron_triggers=("* * * * * *",))
+    await site.engine.put_workflow(TENANT, definition, Origin())
+    body = {"triggerAt": "2020-01-01T00:00:00Z", "input": {"a": 1}, "additionalMetadata": {}}
+    made = await site.call("POST", f"{PLAIN}/workflows/chain/scheduled", json=body)
+    path = f"{PLAIN}/workflows/scheduled/{made['metadata']['id']}"
+
+    async def started() -> bool:
+        return "workflowRunStatus" in await site.call("GET", path)
+
+    await until(started, "the run", 10.0)
+    found = models.ScheduledWorkflows.from_dict(await site.call("GET", path))
+    assert found.workflow_run_status.value == "RUNNING"
+    assert found.workflow_run_name.startswith("chain-")
+    connection = await asyncpg.connect(dsn)
+
+    async def fired() -> bool:
+        return bool(await connection.fetchval("SELECT count(*) FROM fire WHERE run_id IS NOT NULL"))
+
+    await until(fired, "a run of the cron", 10.0)
+    assert await schedule_problems(connection) == []
+    await connection.close()
 
 
 async def test_planned_runs_are_filtered_and_ordered(site: Site) -> None:
