@@ -51,7 +51,7 @@ site: $(VENV)/.dev  ## the documentation as a site in build/site; nothing is fet
 
 protos: docs
 
-judges: $(VENV)/.dev  ## helm, promtool and the OpenTelemetry Collector, built with Go into a cache outside the tree; some minutes, once
+judges: $(VENV)/.dev  ## programs that judge us, built with Go, and PostgreSQL 15 to 17, into a cache outside the tree; some minutes, once
 	$(BIN)/python -m tests.judges
 	$(BIN)/python -m tests.postgres_versions
 

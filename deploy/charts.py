@@ -50,9 +50,8 @@ CHARTS = (
                 "hatchet-engine",
                 1,
                 "hatchet-engine",
-                budget=False,
-                remark="One engine schedules at a time; a further replica is a standby that is not ready "
-                "(docs/kubernetes.md).",
+                budget=True,
+                remark="Replicas work side by side, each for some tenants (docs/high-availability.md).",
             ),
         ),
     ),

@@ -3,6 +3,7 @@
 `python -m tests.judges` builds all of them. BROADAXE_JUDGES names another cache folder.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -29,6 +30,17 @@ class Judge:
         return [go, "install", *options, f"{self.package}@{self.version}"]
 
     @property
+    def release(self) -> str:
+        """What its folder in the cache is called by: the version, or what a module of ours says now."""
+        if self.version:
+            return self.version
+        digest = hashlib.sha256()
+        for path in sorted((ROOT / self.package).iterdir()):
+            if path.suffix in (".go", ".mod", ".sum"):
+                digest.update(path.read_bytes())
+        return digest.hexdigest()[:16]
+
+    @property
     def built_name(self) -> str:
         """What Go calls the program: the last part of the package's path."""
         return self.name if (ROOT / self.package).is_dir() else self.package.rpartition("/")[2]
@@ -45,6 +57,7 @@ JUDGES = {
         Judge("h2spec", "github.com/summerwind/h2spec/cmd/h2spec", "v2.2.1+incompatible"),
         Judge("grpc-interop-client", "google.golang.org/grpc/interop/client", "v1.84.0"),
         Judge("grpc-go-server", "bench/grpc_go", "v1.84.0"),
+        Judge("go-sdk-checks", "tests/wire/go", ""),
         Judge("celgo", "tests/expr/cel_go", "v0.32.0"),
     )
 }
@@ -63,7 +76,7 @@ def cache() -> Path:
 def find(name: str, *, build: bool) -> Path:
     """The program's path; `NotHere` when it is not in the cache and is not, or cannot be, built."""
     judge = JUDGES[name]
-    program = cache() / f"{judge.name}-{judge.version}" / judge.name
+    program = cache() / f"{judge.name}-{judge.release}" / judge.name
     if program.exists():
         return program
     if not build:

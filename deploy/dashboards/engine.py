@@ -111,6 +111,50 @@ ENGINE = dashboard(
             },
         ),
         Panel(
+            "Connections",
+            "Open at the gRPC port, and those that the server ended a second, by reason.",
+            {
+                "open": gauge("hatchet_grpc_connections"),
+                "ended: {{reason}}": rate("hatchet_grpc_connections_ended_total", "reason"),
+            },
+        ),
+        Panel(
+            "Bytes in transit",
+            "Requests not yet read and replies not yet taken.",
+            {"{{instance}}": gauge("hatchet_grpc_buffered_bytes", "instance")},
+            "bytes",
+        ),
+        Panel(
+            "Events",
+            "Stored, runs that they started, and expressions that failed, a second.",
+            {
+                "stored": rate("hatchet_pushed_events_total"),
+                "runs": rate("hatchet_event_runs_total"),
+                "expressions failed": rate("hatchet_event_expressions_failed_total"),
+            },
+            "ops",
+        ),
+        Panel(
+            "Planned",
+            "Crons that are on, and planned runs due within the hour.",
+            {"{{kind}}": gauge("hatchet_schedules_planned", "kind")},
+        ),
+        Panel(
+            "Due times",
+            "That started a run, and that were skipped, a second.",
+            {
+                "fired: {{kind}}": rate("hatchet_schedules_fired_total", "kind"),
+                "skipped: {{reason}}": rate("hatchet_schedules_skipped_total", "reason"),
+            },
+            "ops",
+        ),
+        Panel(
+            "Lateness",
+            "From a due time to the commit of its run.",
+            quantiles("hatchet_schedules_lateness_seconds"),
+            "s",
+        ),
+        Panel(
             "Messages between processes",
             "A second, by kind.",
             {"{{kind}}": rate("hatchet_bus_messages_total", "kind")},

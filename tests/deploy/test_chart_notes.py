@@ -58,7 +58,6 @@ def test_notes_of_good_values_warn_of_nothing(helm: Helm, kubernetes: FakeKubern
         ),
         ({"postgres": {"enabled": True}}, "postgres.enabled is for a trial"),
         ({"postgres": {"enabled": True}}, "engine uses the database of its env"),
-        ({"engine": {"replicaCount": 2}}, "engine.replicaCount is 2"),
         (
             {"prometheus": {"serviceMonitor": {"enabled": True}}},
             "prometheus.serviceMonitor.enabled has no effect",

@@ -81,17 +81,10 @@ def test_no_service_leads_to_pods_of_another(default: Rendered) -> None:
         assert len(reached) == 1, service["metadata"]["name"]
 
 
-@pytest.mark.parametrize("replicas", [0, 1, 2, 3])
-def test_engine_s_old_pod_may_go_before_the_new_one_is_ready(helm: Helm, replicas: int) -> None:
-    spec = helm.template({"engine": {"replicaCount": replicas}}).find("Deployment", "hatchet-engine")["spec"]
-    assert spec["replicas"] == replicas
-    # One of n is ready at most: with fewer allowed to be missing, no change of the Deployment would ever end.
-    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": max(1, replicas)}
-
-
-def test_api_s_old_pod_stays_until_the_new_one_is_ready(default: Rendered) -> None:
-    spec = default.find("Deployment", "hatchet-stack-api")["spec"]
-    assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+@pytest.mark.parametrize("name", ["hatchet-engine", "hatchet-stack-api"])
+def test_old_pod_stays_until_the_new_one_is_ready(default: Rendered, name: str) -> None:
+    spec = default.find("Deployment", name)["spec"]
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
 
 
 @pytest.mark.parametrize(
@@ -128,13 +121,15 @@ def test_changed_setting_changes_the_pods(helm: Helm) -> None:
     assert template({"sharedConfig": {"env": {"SERVER_OTEL_COLLECTOR_AUTH": "b"}}}) != one
 
 
-def test_autoscaler_and_budget_are_about_the_api(everything: Rendered) -> None:
+def test_autoscaler_and_budgets(everything: Rendered) -> None:
     (scaler,) = everything.of("HorizontalPodAutoscaler")
     assert scaler["spec"]["scaleTargetRef"]["name"] == "hatchet-stack-api"
     assert "replicas" not in everything.find("Deployment", "hatchet-stack-api")["spec"]
-    (budget,) = everything.of("PodDisruptionBudget")
-    assert selects(budget["spec"]["selector"]["matchLabels"], pod_labels(everything, "hatchet-stack-api"))
-    assert budget["spec"]["maxUnavailable"] == 1
+    assert everything.names("PodDisruptionBudget") == ["hatchet-engine", "hatchet-stack-api"]
+    for budget in everything.of("PodDisruptionBudget"):
+        name = budget["metadata"]["name"]
+        assert selects(budget["spec"]["selector"]["matchLabels"], pod_labels(everything, name))
+        assert budget["spec"]["maxUnavailable"] == 1
 
 
 def test_replicas_spread_over_nodes_unless_told_otherwise(default: Rendered, everything: Rendered) -> None:

@@ -68,6 +68,8 @@ class Cluster:
             "SERVER_GRPC_PORT": str(grpc_port),
             "SERVER_GRPC_BROADCAST_ADDRESS": f"127.0.0.1:{grpc_port}",
             "SERVER_GRPC_RATE_LIMIT": "100000",
+            # One lease row for the tests of one engine; those of several say how many they want.
+            "SERVER_TENANT_PARTITIONS": "1",
             "SERVER_BIND_ADDRESS": "127.0.0.1",
             "SERVER_PORT": str(rest_port),
             "SERVER_URL": f"http://127.0.0.1:{rest_port}",

@@ -42,18 +42,19 @@ class Storm:
         self._keepers: list[asyncio.Task[None]] = []
         self._ending = False
 
-    async def start_workers(self, count: int, slots: int = 8) -> None:
-        """Start SDK workers, each started again when it ends, and wait until they listen."""
+    async def start_workers(self, count: int, slots: int = 8, running: int | None = None) -> None:
+        """Start SDK workers at `address`, each started again when it ends, and wait until they listen.
+        `running`: how many listen then, those of before included."""
         for _ in range(count):
-            self._keepers.append(asyncio.create_task(self._keep(next(self._names), slots)))
+            self._keepers.append(asyncio.create_task(self._keep(next(self._names), slots, self.address)))
         listening = "SELECT count(*) FROM worker WHERE listening_since IS NOT NULL"
-        await self.cluster.until_value(listening, count, 40.0)
+        await self.cluster.until_value(listening, count if running is None else running, 40.0)
 
-    async def _keep(self, number: int, slots: int) -> None:
+    async def _keep(self, number: int, slots: int, address: str) -> None:
         """As a supervisor does: an SDK's worker gives up when it finds no server at its start."""
         env = {
             **self.cluster.client_env,
-            "HATCHET_CLIENT_HOST_PORT": self.address,
+            "HATCHET_CLIENT_HOST_PORT": address,
             "NOTES": str(self.notes),
             "WORKER_NAME": f"storm-{number}",
             "SLOTS": str(slots),

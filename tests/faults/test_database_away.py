@@ -205,7 +205,7 @@ async def test_lease_taken_by_another_engine_while_cut_off_the_first_stops_actin
                     SERVER_HEALTHCHECK_ENABLED="false", SERVER_HEALTHCHECK="false",
                     SERVER_PROMETHEUS_ENABLED="false",
                 )  # fmt: skip
-                assert await cluster.value("SELECT epoch FROM lease") == 2
+                await cluster.until_value("SELECT epoch FROM lease", 2)
                 await proxy.start()
                 await first.wait_line("Another engine owns", 30.0, since=mark)
                 assert await first.stop() == 0

@@ -93,7 +93,7 @@ async def test_hot_statements_plans_touch_one_partition_by_index(ledger: Postgre
     s = write.status
     row = (
         TENANT, task.facts.id, 0, 3, s.state, 0, s.queued_at, 0, 0, s.worker_id, s.assigned_at, s.started_at,
-        s.finished_at, None, None, False, s.output, None,
+        s.finished_at, None, None, False, s.output, None, False, None, None, None,
     )  # fmt: skip
     text = "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + statement("task_write_batch").text
     transaction = connection.transaction()
@@ -114,7 +114,7 @@ async def test_hot_statements_plans_touch_one_partition_by_index(ledger: Postgre
         assert len(partitions_in(plan)) == 1, plan
         assert "_pkey" in plan, plan
     live = await connection.fetch(
-        "EXPLAIN (COSTS OFF) " + statement("task_live_page").text, task.facts.id, 10
+        "EXPLAIN (COSTS OFF) " + statement("task_live_page").text, None, 1, task.facts.id, 10
     )
     assert "Sort" not in "\n".join(line[0] for line in live)
     await connection.close()

@@ -1,9 +1,5 @@
 """The official Go SDK against the server: `go/checks.go` runs a worker and its client."""
 
-import hashlib
-import os
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +7,20 @@ import pytest
 from sdk_server import Served
 
 from broadaxe.testkit.process import ChildProcess
+from tests.judges import NotHere, find
 
 pytestmark = pytest.mark.slow  # the first build of all
 
-SOURCE = Path(__file__).parent / "go"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "broadaxe-tests"
 Answers = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
 def program() -> Path:
     """The checks, built once for each state of their source."""
-    go = shutil.which("go")
-    if go is None:
-        pytest.skip("the Go toolchain is not here, which the Go SDK needs")
-    digest = hashlib.sha256()
-    for name in ("checks.go", "go.mod", "go.sum"):
-        digest.update((SOURCE / name).read_bytes())
-    binary = CACHE / f"go-checks-{digest.hexdigest()[:16]}"
-    if not binary.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        fresh = binary.with_suffix(f".{os.getpid()}")
-        command = [go, "build", "-buildvcs=false", "-ldflags=-s -w", "-o", fresh, "."]
-        built = subprocess.run(command, cwd=SOURCE, capture_output=True, text=True, check=False, timeout=900)
-        if built.returncode != 0:
-            pytest.skip(f"the Go SDK could not be built: {built.stderr[-300:]}")
-        fresh.rename(binary)
-    return binary
+    try:
+        return find("go-sdk-checks", build=True)
+    except NotHere as reason:
+        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="module")

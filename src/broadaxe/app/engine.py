@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from broadaxe.app.grpc_port import make_transport
+from broadaxe.app.services import EngineServices
 from broadaxe.app.shared import Shared, local_address, schedule_limits
 from broadaxe.config.settings import Settings
 from broadaxe.domain.ids import EngineId
 from broadaxe.engine.context import EngineOptions
 from broadaxe.engine.core import EngineCore
+from broadaxe.engine.filters import FilterLimits
 from broadaxe.expr.compiled import ExpressionLimits
 from broadaxe.grpc_api.details import encode_detail
 from broadaxe.grpc_api.observer import TelemetryObserver
@@ -41,13 +43,23 @@ def expression_limits(settings: Settings) -> ExpressionLimits:
     return ExpressionLimits(own.max_bytes, own.cache_size, own.inline_bytes, own.time_limit, own.max_waiting)
 
 
+def filter_limits(settings: Settings) -> FilterLimits:
+    """How large filters may be, and how many a tenant may make."""
+    return FilterLimits(
+        filters=settings.events.max_filters,
+        scope=settings.events.max_key_bytes,
+        payload=settings.events.max_filter_payload_bytes,
+    )
+
+
 class EnginePart:
-    """Waits for the lease, then opens the gRPC port: until then another process serves."""
+    """The parts of the engine that SERVER_SERVICES names, whatever the other engines on the database run."""
 
     def __init__(self, shared: Shared, *, share_port: bool) -> None:
         """`share_port`: the next process of a rolling change may listen on the same gRPC port."""
         settings = shared.settings
         self._shared = shared
+        self.services = EngineServices.of(settings.runtime.services)
         self.core = EngineCore(
             shared.ledger,
             shared.clock,
@@ -55,7 +67,7 @@ class EnginePart:
             shared.telemetry.tracer,
             shared.telemetry.metrics,
             self._options(),
-            (self._maintain,),
+            (self._maintain,) if self.services.keeps_up else (),
             # Two statements a minute, only where somebody looks at what they say.
             (DatabaseHealth(shared.database).read,) if shared.telemetry.metrics.enabled else (),
         )
@@ -82,11 +94,12 @@ class EnginePart:
         self._health.add_live("ownership", self.core.ownership.alive)
         self._health.add_ready("database", lambda: shared.ledger.state.available)
         self._health.add_ready("scheduling", lambda: self.core.ready)
-        self._health.add_ready("grpc", lambda: self.opened.is_set())
+        if self.services.serves:
+            self._health.add_ready("grpc", lambda: self.opened.is_set())
         self._health_port: HttpListener | None = None
         self._opening: asyncio.Task[None] | None = None
         self.opened = asyncio.Event()
-        """The gRPC port takes calls."""
+        """The gRPC port takes calls, or the process does its work without one."""
         self.failure: str | None = None
         """Why the port could not be opened."""
 
@@ -95,6 +108,8 @@ class EnginePart:
         engine = settings.engine
         return EngineOptions(
             engine_id=EngineId(self._shared.ids.uuid7()),
+            schedules=self.services.schedules,
+            engine_dead_after=engine.engine_dead_after,
             started_hold=engine.started_commit_delay,
             fresh=engine.worker_silent_after,
             dead_after=engine.worker_dead_after,
@@ -116,6 +131,7 @@ class EnginePart:
             expressions=expression_limits(settings),
             key_limit=settings.events.max_idempotency_key_bytes,
             event_key_limit=settings.events.max_key_bytes,
+            filter_limits=filter_limits(settings),
             event_bulk_limit=settings.events.max_bulk,
             event_runs_limit=settings.events.max_runs,
             event_fanout_bytes=settings.events.max_fanout_bytes,
@@ -127,6 +143,7 @@ class EnginePart:
         kept = settings.limits.core_partition_retention or settings.limits.tenant_retention_period
         retention = timedelta(seconds=kept) if settings.runtime.enable_data_retention else None
         await self._shared.ledger.partitions.maintain(retention)
+        await self._shared.ledger.events.expire_keys()
         if retention is not None:
             await self._shared.ledger.schedules.prune(self._shared.clock.now() - retention)
 
@@ -144,7 +161,7 @@ class EnginePart:
             self._health_port = listener
 
     def begin(self, give_up: Callable[[], None]) -> None:
-        """Try for the lease, and open the gRPC port once this process owns the scheduling.
+        """Join the other engines, and open the gRPC port once it is known who schedules what.
 
         `give_up` is called when the port cannot be opened.
         """
@@ -154,14 +171,15 @@ class EnginePart:
             await self.core.until_ready()
             # A database that was left alone for days has no partition for today.
             await self._shared.ledger.partitions.ensure_partitions()
-            try:
-                await self._server.start()
-            except BindFailed as error:
-                self.failure = str(error)
-                give_up()
-                return
+            if self.services.serves:
+                try:
+                    await self._server.start()
+                except BindFailed as error:
+                    self.failure = str(error)
+                    give_up()
+                    return
+                log.info("gRPC listens on %s", self.grpc_address)
             self.opened.set()
-            log.info("gRPC listens on %s", self.grpc_address)
 
         self._opening = asyncio.create_task(opening(), name="open-grpc")
 
@@ -184,7 +202,8 @@ class EnginePart:
             await asyncio.wait([self._opening])
         end = self._shared.clock.monotonic() + self._shared.settings.grpc.shutdown_timeout
         await self.core.drain()
-        await self._server.stop(max(LEAST_CALL_TIME, end - self._shared.clock.monotonic()))
+        if self.services.serves:
+            await self._server.stop(max(LEAST_CALL_TIME, end - self._shared.clock.monotonic()))
         await self.core.stop()
         if self._health_port is not None:
             await self._health_port.stop()

@@ -127,7 +127,7 @@ class Process:
     def ready_line(self) -> str:
         """`ready` and the addresses, as printed once on standard output."""
         parts = ["ready"]
-        if self.engine is not None:
+        if self.engine is not None and self.engine.services.serves:
             parts.append(f"grpc={self.engine.grpc_address}")
         if self.rest is not None:
             parts.append(f"rest={self.rest.url}")

@@ -77,6 +77,10 @@ def store_options(settings: Settings, role: str) -> StoreOptions:
         held_max_bytes=engine.hold_max_bytes,
         held_max_seconds=engine.hold_max_duration,
         days_ahead=engine.partitions_ahead,
+        partitions=engine.tenant_partitions,
+        lease_by_lock=engine.lease_by == "lock",
+        lease_life=engine.lease_life,
+        engine_dead_after=engine.engine_dead_after,
     )
 
 

@@ -101,10 +101,10 @@ def choice(*allowed: str, empty: bool = False, aliases: dict[str, str] | None = 
 
 
 def choices(*allowed: str) -> Kind[tuple[str, ...]]:
-    """Words of a closed set, with spaces between them."""
+    """Words of a closed set, with spaces or commas between them."""
 
     def parse(text: str) -> tuple[str, ...]:
-        words = values.split_spaces(text)
+        words = values.split_spaces(text.replace(",", " "))
         if any(word not in allowed for word in words):
             raise ValueError("an unknown word among them")
         return words
@@ -141,6 +141,7 @@ TEXT: Kind[str] = Kind("text", "any text", _same, _same)
 PORT = integer(0, 65535)
 COUNT = integer(0, _INT32_MAX)
 POSITIVE = integer(1, _INT32_MAX)
+PARTITIONS = integer(1, 64)
 BYTES = integer(1, _INT64_MAX)
 DURATION: Kind[float] = Kind("duration", _DURATION_FORMS, values.parse_duration, values.format_duration)
 POSITIVE_DURATION = positive_duration()
@@ -196,6 +197,7 @@ MIXED_LIST: Kind[tuple[str, ...]] = Kind(
 RATE = number(0)
 DAYS_AHEAD = integer(1, 366)
 DATABASE_PORT = integer(1, 65535)
+LEASE_BY = choice("lock", "time")
 SERVICES = choices(
     "all",
     "grpc-api",

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from broadaxe.clock import Clock, Ids
+from broadaxe.domain.errors import Unavailable
 from broadaxe.domain.ids import TenantId, WorkerId
 from broadaxe.domain.task import TaskFilter
 from broadaxe.domain.user_event import UserEvent
@@ -28,7 +30,12 @@ from broadaxe.engine.dispatch.dispatcher import Dispatcher
 from broadaxe.engine.dispatch.results import RunResults, Subscription
 from broadaxe.engine.dispatch.run_events import RunEvents
 from broadaxe.engine.dispatch.sessions import Session
+from broadaxe.engine.elsewhere.events import DeliveredElsewhere
+from broadaxe.engine.elsewhere.inbox import Inbox
+from broadaxe.engine.elsewhere.neighbours import Neighbours
+from broadaxe.engine.elsewhere.outgoing import Outgoing
 from broadaxe.engine.event_tracing import EventTraces
+from broadaxe.engine.filters import Filters, post_filters_changed
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.gauges import Gauges
 from broadaxe.engine.held import HeldCalls
@@ -45,7 +52,7 @@ from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.pausing import Pausing
 from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.timers import Timers
-from broadaxe.engine.schedules.changes import ScheduleChanges
+from broadaxe.engine.schedules.changes import ScheduleChanges, read_change
 from broadaxe.engine.schedules.firing import Firing
 from broadaxe.engine.schedules.requests import ScheduleRequests, asked_in
 from broadaxe.engine.schedules.service import Schedules
@@ -62,6 +69,7 @@ from broadaxe.expr.evaluator import Evaluator
 from broadaxe.store.ledger import Ledger
 from broadaxe.telemetry.tracer import Tracer
 
+_T = TypeVar("_T")
 _LOG = logging.getLogger(__name__)
 _LEAST_WAIT = 0.5
 """Seconds that a step of a stop has even when the ones before it took all the time."""
@@ -85,11 +93,12 @@ class EngineCore:
         """`chores` are done every hour or so, `readings` every minute, both by the owner alone."""
         context = EngineContext(ledger, clock, ids, tracer, meter, options)
         self._clock = clock
+        self._ledger = ledger
         self._drain_wait = options.drain_wait
         self._stop_by: float | None = None
         self.timers = Timers(clock)
         self.memory = Memory()
-        self._gate = Gate(self.timers, options.hold)
+        self._gate = Gate(self.timers, options.hold, lambda: ledger.partition_count)
         self._held = HeldCalls(context, self.timers)
         self._background = Background()
         self._tally = Tally(meter)
@@ -97,6 +106,20 @@ class EngineCore:
         self._catalog = Catalog(context)
         self.evaluator = Evaluator(Cel(options.expressions))
         self._scheduler = Scheduler(context, self.memory, self._tally)
+        self._scheduler.decides = self._gate.owns
+        self._outgoing = Outgoing(context, self._background)
+        self._neighbours = Neighbours(
+            context,
+            self._gate,
+            self._held,
+            self.timers,
+            self.memory,
+            self._catalog,
+            self._traces,
+            self._tally,
+            self._outgoing,
+            self._background,
+        )
         self._dispatcher = Dispatcher(
             context, self.memory, self._scheduler, self._traces, self._tally, self._background
         )
@@ -114,7 +137,7 @@ class EngineCore:
             self._traces,
             self._tally,
             self._background,
-            (self._results, self._events),
+            (self._results, self._events, self._neighbours.interest),
         )
         writes = self._lifecycle.writes
         self._liveness = Liveness(context, self._gate, self.memory, self.timers, writes)
@@ -130,8 +153,11 @@ class EngineCore:
         )
         self._subscriptions = Subscriptions(context)
         self._catalog.on_forget.append(self._subscriptions.forget)
+        self.filters = Filters(
+            ledger.events, self.evaluator.cel, options.filter_limits, self._filters_changed
+        )
         keys = Keys(context, self.evaluator)
-        self._triggers = Triggers(
+        parts = (
             context,
             self._gate,
             self.memory,
@@ -142,18 +168,14 @@ class EngineCore:
             self._tally,
             keys,
         )
+        self._triggers = Triggers(*parts)
+        self._triggers_elsewhere = Triggers(*parts, owned=False)
         event_traces = EventTraces(context)
-        self._user_events = Events(
-            context,
-            self._gate,
-            self._catalog,
-            self._subscriptions,
-            self.evaluator,
-            keys,
-            self._triggers,
-            event_traces,
-            self._tally,
-            listeners,
+        events = (context, self._gate, self._catalog, self._subscriptions, self.evaluator, keys)
+        self._user_events = Events(*events, self._triggers, event_traces, self._tally, listeners)
+        told = (DeliveredElsewhere(context),) if listeners else ()
+        self._user_events_elsewhere = Events(
+            *events, self._triggers_elsewhere, event_traces, self._tally, told
         )
         self._schedules = Schedules(
             context,
@@ -174,6 +196,16 @@ class EngineCore:
             context, self._gate, self._catalog, self.evaluator.cel, self._subscriptions, changes
         )
         self._reports = Reports(context, self._gate, self._held, self.memory, writes, self._tally)
+        self._operations = Operations(context, self._gate, self.memory, self._catalog, writes)
+        self._neighbours.build(
+            self._results,
+            self._events,
+            self._lifecycle,
+            self._scheduler,
+            self._desk,
+            self._reports,
+            self._operations,
+        )
         self.ownership = Ownership(
             context,
             self._gate,
@@ -181,14 +213,27 @@ class EngineCore:
             self._catalog,
             self._lifecycle,
             self._liveness,
+            self._neighbours.hosts,
             self._traces,
             event_traces,
             self._background,
             self,
         )
-        self._operations = Operations(context, self._gate, self.memory, self._catalog, writes)
+        self._neighbours.use(self.ownership)
+        self._inbox = Inbox(
+            self._gate,
+            self._neighbours.guests,
+            self._neighbours.hosts,
+            self._neighbours.interest,
+            self._neighbours.watching,
+            self._neighbours.rows_changed,
+            lambda message: changes.apply(message.tenant_id, read_change(message.body)),
+            listeners,
+        )
         self.timers_service = TimersService(clock, self.timers)
-        self.heartbeats = Heartbeats(context, self._gate, self.memory, self.timers)
+        self.heartbeats = Heartbeats(
+            context, self._gate, self.memory, self.timers, self._neighbours.guests.workers
+        )
         self.maintenance = Maintenance(self._gate, self.timers, options.maintenance_every, chores)
         self.readings = Maintenance(self._gate, self.timers, options.watch_every, readings)
         self.sweep = Sweep(
@@ -197,17 +242,17 @@ class EngineCore:
             self.timers,
             self._catalog,
             self._desk,
-            self._operations,
+            self,
             self._subscriptions,
-            changes,
+            self._inbox,
             self.ownership.confirmed_until,
             self._tally,
         )
-        Gauges(meter, clock, self.memory, self._epoch, self._schedules.book)
+        Gauges(meter, clock, self.memory, self._epochs, self._schedules.book)
 
     @property
     def ready(self) -> bool:
-        """Whether this process owns the scheduling and takes work."""
+        """Whether this process takes calls."""
         return self._gate.open and not self._gate.draining
 
     def start(self) -> None:
@@ -220,7 +265,7 @@ class EngineCore:
         self.sweep.start()
 
     async def until_ready(self) -> None:
-        """Wait until this process owns the scheduling and its memory is whole."""
+        """Wait until this process takes calls: what it owns is in memory, the rest is owned by others."""
         await self._gate.wait_for_opening()
 
     async def drain(self) -> None:
@@ -229,9 +274,12 @@ class EngineCore:
         self._gate.draining = True
         self._scheduler.stopped = True
         await self._within_drain(self._triggers.settle())
+        await self._within_drain(self._triggers_elsewhere.settle())
         self._desk.end_sessions()
+        self._neighbours.guests.end_sessions()
         self._results.close()
         self._events.close()
+        self._neighbours.watching.close()
         await self._within_drain(self._lifecycle.writes.settle())
 
     async def stop(self) -> None:
@@ -287,32 +335,56 @@ class EngineCore:
         """Hand what was counted to the instruments."""
         self._tally.flush()
 
-    def _epoch(self) -> tuple[int, int] | None:
-        lease = self.ownership.lease
-        return None if lease is None else (lease.partition, lease.epoch)
+    def _epochs(self) -> list[tuple[int, int]]:
+        return [(lease.partition, lease.epoch) for lease in self.ownership.leases.values()]
 
     # -- Owner ------------------------------------------------------------------------------------------
 
-    def gained(self) -> None:
+    def gained(self, partition: int) -> None:
         """Memory is whole: answer who waited."""
+        self._neighbours.gained(partition)
+        self._schedules.gained()
+        self._background.spawn(self._inbox.gained(partition), "messages of a take-over")
+
+    def dropped(self, partition: int) -> None:
+        """The lease is gone: forget its tenants. Their streams go on, scheduled by the next owner."""
+
+        def gone(tenant_id: TenantId) -> bool:
+            return self._gate.partition(tenant_id) == partition
+
+        workers = [worker for worker in self.memory.workers.values() if gone(worker.row.tenant_id)]
+        for live in list(self.memory.tasks.values()):
+            if gone(live.facts.tenant_id):
+                self.timers.cancel(live.timer)
+                self._lifecycle.writes.drop(live)
+        for worker in workers:
+            self.timers.cancel(worker.dead_timer)
+        self.memory.forget(gone)
+        self._neighbours.dropped(workers)
+        self._results.forget()
+        self._events.close_for(gone)
         self._results.recheck()
         self._schedules.gained()
 
-    def dropped(self) -> None:
-        """The lease is gone: forget everything, end every session."""
-        sessions = [session for worker in self.memory.workers.values() for session in worker.sessions]
-        for live in list(self.memory.tasks.values()):
-            self.timers.cancel(live.timer)
-            self._lifecycle.writes.drop(live)
-        for worker in self.memory.workers.values():
-            self.timers.cancel(worker.dead_timer)
-        self._schedules.dropped()
-        self._scheduler.clear()
-        self.memory.clear()
-        self._results.forget()
-        self._events.close()
-        for session in sessions:
-            session.end()
+    async def settled(self) -> None:
+        """Wait for what is in flight."""
+        await self._triggers.settle()
+        await self._lifecycle.writes.settle()
+
+    async def _route(
+        self,
+        tenant_id: TenantId,
+        here: Callable[[], Awaitable[_T]],
+        elsewhere: Callable[[], Awaitable[_T]],
+    ) -> _T:
+        """Serve a call by who schedules the tenant; if that changes meanwhile, once more."""
+        if self._gate.owns(tenant_id):
+            try:
+                return await here()
+            except Unavailable:
+                if self._gate.owns(tenant_id) or self._gate.draining:
+                    raise
+        return await elsewhere()
 
     # -- the API ----------------------------------------------------------------------------------------
 
@@ -320,31 +392,54 @@ class EngineCore:
         self, tenant_id: TenantId, definition: WorkflowDefinition, origin: Origin
     ) -> WorkflowVersion:
         """See `Engine.put_workflow`."""
-        return await self._registration.put_workflow(tenant_id, definition, asked_in(origin))
+        version = await self._registration.put_workflow(tenant_id, definition, asked_in(origin))
+        await self._neighbours.registered(tenant_id, definition.name)
+        return version
 
     async def trigger(self, tenant_id: TenantId, trigger: Trigger, origin: Origin) -> UUID:
         """See `Engine.trigger`."""
-        return await self._triggers.one(tenant_id, trigger, origin)
+        return await self._route(
+            tenant_id,
+            lambda: self._triggers.one(tenant_id, trigger, origin),
+            lambda: self._triggers_elsewhere.one(tenant_id, trigger, origin),
+        )
 
     async def trigger_many(
         self, tenant_id: TenantId, triggers: Sequence[Trigger], origin: Origin
     ) -> list[UUID]:
         """See `Engine.trigger_many`."""
-        return await self._triggers.many(tenant_id, triggers, origin)
+        return await self._route(
+            tenant_id,
+            lambda: self._triggers.many(tenant_id, triggers, origin),
+            lambda: self._triggers_elsewhere.many(tenant_id, triggers, origin),
+        )
 
     async def push_event(self, tenant_id: TenantId, event: NewUserEvent, origin: Origin) -> UserEvent:
         """See `Engine.push_event`."""
-        return await self._user_events.push(tenant_id, event, origin)
+        return await self._route(
+            tenant_id,
+            lambda: self._user_events.push(tenant_id, event, origin),
+            lambda: self._user_events_elsewhere.push(tenant_id, event, origin),
+        )
 
     async def push_events(
         self, tenant_id: TenantId, events: Sequence[NewUserEvent], origin: Origin
     ) -> list[UserEvent | Refusal]:
         """See `Engine.push_events`."""
-        return await self._user_events.push_many(tenant_id, events, origin)
+        return await self._route(
+            tenant_id,
+            lambda: self._user_events.push_many(tenant_id, events, origin),
+            lambda: self._user_events_elsewhere.push_many(tenant_id, events, origin),
+        )
+
+    async def _filters_changed(self, tenant_id: TenantId) -> None:
+        self.events_changed(tenant_id)
+        await post_filters_changed(self._ledger, tenant_id)
 
     def events_changed(self, tenant_id: TenantId) -> None:
         """See `Engine.events_changed`."""
         self._subscriptions.forget(tenant_id)
+        self._neighbours.filters_changed(tenant_id)
 
     async def register_worker(self, tenant_id: TenantId, worker: NewWorker) -> WorkerId:
         """See `Engine.register_worker`."""
@@ -352,25 +447,54 @@ class EngineCore:
 
     async def open_session(self, tenant_id: TenantId, worker_id: UUID) -> Session:
         """See `Engine.open_session`."""
-        return await self._desk.open_session(tenant_id, worker_id)
+        await self._gate.wait()
+        guests = self._neighbours.guests
+        session = await self._route(
+            tenant_id,
+            lambda: self._desk.open_session(tenant_id, worker_id),
+            lambda: guests.open_session(tenant_id, worker_id),
+        )
+        if session.owner is guests and self._gate.owns(tenant_id):
+            # The lease came while the stream was opened.
+            self._neighbours.gained(self._gate.partition(tenant_id))
+        return session
 
     async def heartbeat(self, tenant_id: TenantId, worker_id: UUID) -> None:
         """See `Engine.heartbeat`."""
-        await self._desk.heartbeat(tenant_id, worker_id)
+        guests = self._neighbours.guests
+        await self._route(
+            tenant_id,
+            lambda: self._desk.heartbeat(tenant_id, worker_id),
+            lambda: guests.heartbeat(tenant_id, worker_id),
+        )
+        if self._gate.owns(tenant_id):
+            self._neighbours.pass_beat_on(tenant_id, worker_id)
 
     async def unsubscribe(self, tenant_id: TenantId, worker_id: UUID) -> None:
         """See `Engine.unsubscribe`."""
-        await self._desk.unsubscribe(tenant_id, worker_id)
+        await self._gate.wait(admit_draining=True)
+        guests = self._neighbours.guests
+        await self._route(
+            tenant_id,
+            lambda: self._desk.unsubscribe(tenant_id, worker_id),
+            lambda: guests.unsubscribe(tenant_id, worker_id),
+        )
 
     async def upsert_labels(
         self, tenant_id: TenantId, worker_id: UUID, labels: dict[str, LabelValue]
     ) -> None:
         """See `Engine.upsert_labels`."""
+        await self._gate.wait(admit_draining=True)
         await self._desk.upsert_labels(tenant_id, worker_id, labels)
+        if not self._gate.owns(tenant_id):
+            await self._neighbours.guests.changed(tenant_id, worker_id)
 
     async def worker_changed(self, tenant_id: TenantId, worker_id: UUID) -> None:
         """See `Engine.worker_changed`."""
-        await self._desk.changed(tenant_id, worker_id)
+        if self._gate.owns(tenant_id):
+            await self._desk.changed(tenant_id, worker_id)
+        else:
+            await self._neighbours.guests.changed(tenant_id, worker_id)
 
     async def worker_event(self, tenant_id: TenantId, event: WorkerEvent, origin: Origin) -> None:
         """See `Engine.worker_event`."""
@@ -390,17 +514,32 @@ class EngineCore:
 
     async def watch_run(self, tenant_id: TenantId, run_id: UUID) -> AsyncIterator[RunEvent]:
         """See `Engine.watch_run`."""
-        return await self._events.watch_run(tenant_id, run_id)
+        await self._gate.wait()
+        return await self._route(
+            tenant_id,
+            lambda: self._events.watch_run(tenant_id, run_id),
+            lambda: self._neighbours.watching.watch_run(tenant_id, run_id),
+        )
 
     async def watch_metadata(self, tenant_id: TenantId, key: str, value: str) -> AsyncIterator[RunEvent]:
         """See `Engine.watch_metadata`."""
-        return await self._events.watch_metadata(tenant_id, key, value)
+        await self._gate.wait()
+        return await self._route(
+            tenant_id,
+            lambda: self._events.watch_metadata(tenant_id, key, value),
+            lambda: self._neighbours.watching.watch_metadata(tenant_id, key, value),
+        )
 
     async def put_stream_event(
         self, tenant_id: TenantId, task_id: UUID, at: datetime, chunk: bytes, index: int | None
     ) -> None:
         """See `Engine.put_stream_event`."""
-        await self._events.put_stream_event(tenant_id, task_id, at, chunk, index)
+        await self._gate.wait(admit_draining=True)
+        await self._route(
+            tenant_id,
+            lambda: self._events.put_stream_event(tenant_id, task_id, at, chunk, index),
+            lambda: self._neighbours.watching.put_stream_event(tenant_id, task_id, at, chunk, index),
+        )
 
     async def put_log(
         self,
@@ -413,7 +552,12 @@ class EngineCore:
         attempt: int | None,
     ) -> None:
         """See `Engine.put_log`."""
-        await self._operations.put_log(tenant_id, task_id, at, level, message, metadata, attempt)
+        line = tenant_id, task_id, at, level, message, metadata, attempt
+        await self._route(
+            tenant_id,
+            lambda: self._operations.put_log(*line),
+            lambda: self._neighbours.operations.put_log(*line),
+        )
 
     async def run_details(self, tenant_id: TenantId, run_or_task_id: UUID) -> RunDetails:
         """See `Engine.run_details`."""
@@ -423,10 +567,19 @@ class EngineCore:
         self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, origin: Origin
     ) -> list[UUID]:
         """See `Engine.cancel`."""
-        return await self._operations.cancel(tenant_id, ids, where, origin)
+        await self._gate.wait(admit_draining=True)
+        return await self._route(
+            tenant_id,
+            lambda: self._operations.cancel(tenant_id, ids, where, origin),
+            lambda: self._neighbours.operations.cancel(tenant_id, ids, where, origin),
+        )
 
     async def replay(
         self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, origin: Origin
     ) -> list[UUID]:
         """See `Engine.replay`."""
-        return await self._operations.replay(tenant_id, ids, where, origin)
+        return await self._route(
+            tenant_id,
+            lambda: self._operations.replay(tenant_id, ids, where, origin),
+            lambda: self._neighbours.operations.replay(tenant_id, ids, where, origin),
+        )

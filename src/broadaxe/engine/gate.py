@@ -1,39 +1,98 @@
-"""Whether this process may act: it owns the scheduling, and it is not on its way out."""
+"""Whether this process may act, for which tenants it decides, and whether it is on its way out."""
 
 import asyncio
 from asyncio import Future
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from broadaxe.domain.errors import Unavailable
+from broadaxe.domain.fleet import partition_of
+from broadaxe.domain.ids import TenantId
 from broadaxe.engine.scheduler.timers import Timers
 
 _CLOSED = "the engine is not ready; try again"
 _DRAINING = "the engine is shutting down; try again"
 
 
-class Gate:
-    """Opened when memory is rebuilt, closed when the lease is gone."""
+class Moved(Unavailable):
+    """The tenant is scheduled by another engine now: the call is served in another way."""
 
-    def __init__(self, timers: Timers, hold: float) -> None:
+
+@dataclass(slots=True)
+class Owned:
+    """A partition whose memory this process keeps."""
+
+    generation: int
+    since: float
+    """Monotonic time at which its memory was whole."""
+    leaving: bool = False
+    """It is being handed over: nothing new is decided here."""
+
+
+class Gate:
+    """Opened when this process knows what it owns; owned partitions come and go while it is open."""
+
+    def __init__(self, timers: Timers, hold: float, partitions: Callable[[], int] = lambda: 1) -> None:
         self._timers = timers
         self._hold = hold
+        self._partitions = partitions
         self._waiting: list[Future[None]] = []
         self._ended = False
+        self.generation = 0
+        """Raised whenever a partition comes or goes."""
+        self.owned: dict[int, Owned] = {}
         self.open = False
         self.draining = False
-        self.generation = 0
-        """Raised with each opening: what was begun under another one must not touch memory any more."""
-        self.opened_at = 0.0
-        """Monotonic time of the last opening."""
 
-    def set_open(self, now: float) -> None:
-        """This process owns the scheduling and its memory is whole."""
+    def set_open(self) -> None:
+        """This process serves calls."""
         self.open = True
-        self.generation += 1
-        self.opened_at = now
         waiting, self._waiting = self._waiting, []
         for future in waiting:
             if not future.done():
                 future.set_result(None)
+
+    # -- what is owned ----------------------------------------------------------------------------------
+
+    def partition(self, tenant_id: TenantId) -> int:
+        """The tenant's partition."""
+        return partition_of(tenant_id, self._partitions())
+
+    def take(self, partition: int, now: float) -> None:
+        """The partition's memory is whole: this process decides for its tenants."""
+        self.generation += 1
+        self.owned[partition] = Owned(self.generation, now)
+
+    def leave(self, partition: int) -> None:
+        """It is being handed over."""
+        owned = self.owned.get(partition)
+        if owned is not None:
+            owned.leaving = True
+
+    def drop(self, partition: int) -> bool:
+        """It is not owned any more; whether it was."""
+        if self.owned.pop(partition, None) is None:
+            return False
+        self.generation += 1
+        return True
+
+    def owns(self, tenant_id: TenantId) -> bool:
+        """Whether this process decides for the tenant."""
+        owned = self.owned.get(self.partition(tenant_id))
+        return owned is not None and not owned.leaving
+
+    def generation_of(self, tenant_id: TenantId) -> int:
+        """Raised with each take-over: what was begun under another one must not touch memory any more. 0 when
+        the tenant is not owned."""
+        owned = self.owned.get(self.partition(tenant_id))
+        return 0 if owned is None else owned.generation
+
+    def since(self, tenant_id: TenantId) -> float:
+        """Monotonic time since when the tenant is owned."""
+        owned = self.owned.get(self.partition(tenant_id))
+        return 0.0 if owned is None else owned.since
+
+    # -- whether calls are served -----------------------------------------------------------------------
 
     def set_closed(self) -> None:
         """Stop acting."""

@@ -20,12 +20,12 @@ class Gauges:
         meter: Meter,
         clock: Clock,
         memory: Memory,
-        epoch: Callable[[], tuple[int, int] | None],
+        epochs: Callable[[], list[tuple[int, int]]],
         book: Book,
     ) -> None:
         self._clock = clock
         self._memory = memory
-        self._epoch = epoch
+        self._epochs = epochs
         self._book = book
         meter.observe(T.METRIC_SCHEDULES_PLANNED, self._planned)
         meter.observe(T.METRIC_QUEUE_DEPTH, self._depth)
@@ -130,8 +130,7 @@ class Gauges:
         return [(count, labels) for labels, count in by_sdk.items()]
 
     def _lease(self) -> Observations:
-        held = self._epoch()
-        return [] if held is None else [(held[1], ((T.LABEL_PARTITION, str(held[0])),))]
+        return [(epoch, ((T.LABEL_PARTITION, str(partition)),)) for partition, epoch in self._epochs()]
 
 
 def _by_tenant(counts: Iterable[tuple[str, int]]) -> Observations:

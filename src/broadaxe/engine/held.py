@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from broadaxe.domain.errors import ResourceExhausted, Unavailable
 from broadaxe.engine.context import EngineContext
+from broadaxe.engine.gate import Moved
 from broadaxe.engine.scheduler.timers import Timers
 
 _T = TypeVar("_T")
@@ -30,6 +31,8 @@ class HeldCalls:
         while True:
             try:
                 return await work()
+            except Moved:
+                raise
             except Unavailable as error:
                 if self.ended or self._clock.monotonic() >= until:
                     raise ResourceExhausted(error.message) from error

@@ -4,11 +4,22 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
+import msgspec
+
 from broadaxe.domain.idempotency import winners
 from broadaxe.domain.schedule import SkipReason
 from broadaxe.store.event_ledger import KeyHolder, NewEvent
 from broadaxe.store.instruments import Parent
-from broadaxe.store.ledger import LogLine, NewTask, TaskWrite
+from broadaxe.store.ledger import (
+    Changed,
+    LogLine,
+    Message,
+    MessageKind,
+    NewTask,
+    TaskChange,
+    TaskWrite,
+)
+from broadaxe.store.messages import put_messages
 from broadaxe.store.pending import Pending
 from broadaxe.store.rows import (
     attempt_row,
@@ -21,11 +32,12 @@ from broadaxe.store.rows import (
     note_rows,
     scheduled_row,
     skip_row,
+    task_of,
     task_row,
     write_row,
 )
 from broadaxe.store.schedule_ledger import NOBODY, SkipRecord
-from broadaxe.store.session import Session
+from broadaxe.store.session import Record, Session
 from broadaxe.store.statements import statement
 
 ClaimKey = tuple[UUID, UUID, str]
@@ -40,6 +52,8 @@ class Batch:
         self._parent = parent
         self._now = now
         self.rows = 0
+        self.posted: list[Record] = []
+        """Whom messages were left for."""
 
     async def apply(self, ops: Sequence[Pending]) -> list[object]:
         """The result of each operation, to be told once the transaction is committed."""
@@ -53,26 +67,71 @@ class Batch:
             holders |= await self._claim(claiming)
         if any(task.key for task in tasks):
             holders |= await self._claim_keys(ops, holders)
-        await self._create([task for task in tasks if task.facts.run_id not in holders])
+        created = [task for task in tasks if task.facts.run_id not in holders]
+        await self._create(created)
         await self._add_events([op.event for op in ops if op.event is not None], holders)
+        changes = [op.change for op in ops if op.change is not None]
+        judged = await self._judge(changes)
         writes = [op.write for op in ops if op.write is not None]
-        held = await self._write(writes) if writes else set()
-        kept = [write for item, write in enumerate(writes, 1) if item in held]
+        decided = [
+            _write_of(change, one)
+            for change, some in zip(changes, judged, strict=True)
+            for one in some
+            if one.decision is not None
+        ]
+        held = await self._write([*writes, *decided]) if writes or decided else set()
+        kept = [write for item, write in enumerate(writes) if item in held] + decided
         await self._free_keys([write.frees_key_of for write in kept if write.frees_key_of is not None])
         await self._keep_history(kept)
         await self._log([line for op in ops for line in op.lines])
+        messages = [message for task in created for message in task.messages]
+        messages += [message for write in kept for message in write.messages]
+        await self._post(messages + _told(ops, judged))
+        return self._results(ops, holders, held, judged)
+
+    @staticmethod
+    def _results(
+        ops: Sequence[Pending], holders: dict[UUID, UUID], held: set[int], judged: list[list[Changed]]
+    ) -> list[object]:
         results: list[object] = []
         item = 0
+        changes = iter(judged)
         for op in ops:
             if op.write is not None:
-                item += 1
                 results.append(item in held)
+                item += 1
             elif op.tasks or op.event is not None:
                 runs = [task.facts.run_id for task in op.tasks]
                 results.append([holders.get(run, run) for run in runs])
+            elif op.change is not None:
+                results.append(next(changes))
             else:
                 results.append(None)
         return results
+
+    async def _judge(self, changes: Sequence[TaskChange]) -> list[list[Changed]]:
+        """Locks the rows that changes are about, in the order of their ids, and judges each as it is."""
+        wanted = sorted({(task_id, change.tenant_id) for change in changes for task_id in change.ids})
+        if not wanted:
+            return [[] for _ in changes]
+        rows = await self._session.fetch(
+            statement("task_lock_batch"),
+            [tenant_id for _, tenant_id in wanted],
+            [task_id for task_id, _ in wanted],
+            parent=self._parent,
+            batch=len(wanted),
+        )
+        stored = {(row["tenant_id"], row["id"]): task_of(row) for row in rows}
+        answer: list[list[Changed]] = []
+        for change in changes:
+            found = [stored.get((change.tenant_id, task_id)) for task_id in change.ids]
+            answer.append([Changed(task, change.judge(task)) for task in found if task is not None])
+        return answer
+
+    async def _post(self, messages: Sequence[Message]) -> None:
+        if messages:
+            self.posted += await put_messages(self._session, messages, self._parent)
+            self.rows += len(messages)
 
     async def _insert(self, name: str, columns: list[list[object]]) -> None:
         await self._session.fetch(statement(name), *columns, parent=self._parent, batch=len(columns[0]))
@@ -231,12 +290,14 @@ class Batch:
             await self._insert("event_failure_add_batch", columns_of(failures, 6))
 
     async def _write(self, writes: Sequence[TaskWrite]) -> set[int]:
-        columns = columns_of(map(write_row, writes), 18)
+        """Which held, by their place. Rows are changed in the order of their ids, as everywhere."""
+        order = sorted(range(len(writes)), key=lambda item: writes[item].task_id)
+        columns = columns_of((write_row(writes[item]) for item in order), 22)
         rows = await self._session.fetch(
             statement("task_write_batch"), *columns, parent=self._parent, batch=len(writes)
         )
         self.rows += len(rows)
-        return {row[0] for row in rows}
+        return {order[row[0] - 1] for row in rows}
 
     async def _keep_history(self, kept: Sequence[TaskWrite]) -> None:
         ended = [attempt_row(write, write.record) for write in kept if write.record is not None]
@@ -249,3 +310,45 @@ class Batch:
     async def _log(self, lines: Sequence[LogLine]) -> None:
         if lines:
             await self._insert("log_add_batch", columns_of(map(log_row, lines), 7))
+
+
+def _write_of(change: TaskChange, changed: Changed) -> TaskWrite:
+    """The write of a judged row, which is locked."""
+    facts, status, decision = changed.before.facts, changed.before.status, changed.decision
+    assert decision is not None
+    freed = change.freed(changed.before, decision.status)
+    return TaskWrite(
+        facts.tenant_id,
+        facts.id,
+        status.attempt,
+        status.state,
+        decision.status,
+        decision.record,
+        decision.notes,
+        frees_key_of=freed,
+    )
+
+
+def _told(ops: Sequence[Pending], judged: list[list[Changed]]) -> list[Message]:
+    """For the owners: the rows that were created and changed elsewhere, an operation a message."""
+    told: list[Message] = []
+    changes = iter(judged)
+    for op in ops:
+        if op.change is not None:
+            done = [one for one in next(changes) if one.decision is not None]
+            ids = [one.before.facts.id for one in done]
+            stops = [
+                (one.before.facts.id, one.decision.cancel.worker_id, one.decision.cancel.attempt)
+                for one in done
+                if one.decision is not None and one.decision.cancel is not None
+            ]
+            tenant_id, trace = op.change.tenant_id, op.change.trace
+        elif op.tasks and op.partition is None:
+            ids, stops = [task.facts.id for task in op.tasks], []
+            tenant_id, trace = op.tasks[0].facts.tenant_id, op.tasks[0].trace
+        else:
+            continue
+        if ids:
+            body = msgspec.json.encode({"ids": ids, "stops": stops})
+            told.append(Message(tenant_id, MessageKind.ROWS_CHANGED, body, trace))
+    return told

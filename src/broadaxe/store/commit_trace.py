@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from broadaxe.store.pending import Pending
+from broadaxe.store.pending import Fence, Pending
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.span import LINK_LIMIT
 from broadaxe.telemetry.tracer import NOOP, AnySpan, Tracer
@@ -15,7 +15,8 @@ class CommitTrace:
 
     __slots__ = ("_members", "_ops", "_tracer", "parent", "rows")
 
-    def __init__(self, tracer: Tracer, ops: Sequence[Pending], epoch: int, partition: int) -> None:
+    def __init__(self, tracer: Tracer, ops: Sequence[Pending], fence: Fence | None) -> None:
+        """`fence`: the one lease that holds it, None for several or none."""
         self._tracer = tracer
         self._ops = ops
         self._members = 0
@@ -33,8 +34,9 @@ class CommitTrace:
             self.parent.set(T.ATTR_FLUSH_KIND, _KIND)
             self.parent.set(T.ATTR_BATCH_SIZE, sum(op.count for op in ops))
             self.parent.set(T.ATTR_BATCH_MEMBERS, self._members)
-            self.parent.set(T.ATTR_EPOCH, epoch)
-            self.parent.set(T.ATTR_PARTITION, partition)
+            if fence is not None:
+                self.parent.set(T.ATTR_EPOCH, fence.epoch)
+                self.parent.set(T.ATTR_PARTITION, fence.partition)
 
     def committed(self, ended_ns: int) -> None:
         """Ends the flush, and tells each member how long it waited."""

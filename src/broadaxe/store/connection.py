@@ -34,7 +34,7 @@ READER_SETTINGS = {"plan_cache_mode": "force_custom_plan"}  # partitions are lef
 
 _CACHED_STATEMENTS = 100
 
-_THROUGH_POOLER = ("pool", "writer")
+_THROUGH_POOLER = ("pool", "writer", "writer-elsewhere")
 """Roles that may share the server's sessions with others."""
 _POOLED = ("application_name", "timezone")
 """Settings of a session that every pooler follows; the others are made for each transaction."""

@@ -12,15 +12,16 @@ Errors: `Unavailable` when the database is away for longer than the caller's pat
 from asyncio import Future
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Protocol
 from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError, Unavailable
+from broadaxe.domain.fleet import Fleet
 from broadaxe.domain.idempotency import KeyClaim
 from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId
-from broadaxe.domain.task import AttemptRecord, Note, TaskFacts, TaskState, TaskStatus
+from broadaxe.domain.task import AttemptRecord, Decision, Note, TaskFacts, TaskState, TaskStatus
 from broadaxe.domain.task import TaskFilter as TaskFilter
 from broadaxe.domain.workflow import LabelValue as LabelValue
 from broadaxe.domain.workflow import WorkflowDefinition
@@ -60,6 +61,8 @@ class NewTask:
     """The due time it is started for."""
     key: KeyClaim | None = None
     """The idempotency key it takes."""
+    messages: "tuple[Message, ...]" = ()
+    """Left for other engines in the same commit, if the task is created."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,10 @@ class TaskWrite:
     trace: TraceContext | None = None
     frees_key_of: UUID | None = None
     """The run that ends with this change and frees its idempotency key."""
+    expect: TaskStatus | None = None
+    """When given, also the times and the slot must still be those: another engine may have changed them."""
+    messages: "tuple[Message, ...]" = ()
+    """Left for other engines in the same commit, if the compare held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,34 @@ class StoredTask:
 
     facts: TaskFacts
     status: TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class TaskChange:
+    """A change of rows that another engine may own: they are locked, read again, and judged as they are."""
+
+    tenant_id: TenantId
+    ids: tuple[UUID, ...]
+    judge: "Callable[[StoredTask], Decision | None]"
+    """What becomes of each; called in the order of the ids, maybe more than once. None leaves it alone."""
+    freed: "Callable[[StoredTask, TaskStatus], UUID | None]" = lambda stored, status: None
+    """The run whose idempotency key a task's new status frees."""
+    trace: TraceContext | None = None
+    """Where the commit-wait span and the message to the owner belong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What became of a row."""
+
+    before: StoredTask
+    decision: Decision | None
+    """None: nothing was to be changed."""
+
+    @property
+    def status(self) -> TaskStatus:
+        """The row's status now."""
+        return self.before.status if self.decision is None else self.decision.status
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +138,8 @@ class WorkerRow:
     listening_since: datetime | None = None
     """When the newest session was opened; None while there is none."""
     paused: bool = False
+    engine_id: EngineId | None = None
+    """The engine that holds its newest session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,21 +174,56 @@ class MessageKind(IntEnum):
     REPLAY = 3
     WORKFLOW_CHANGED = 4
     TOKEN_REVOKED = 5
+    ROWS_CHANGED = 6
+    """Another engine created or changed tasks of the owner's: it reads them again."""
+    SESSION_OPENED = 7
+    """A worker listens at another engine."""
+    SESSION_CLOSED = 8
+    WORKER_SILENT = 9
+    """The engine where a worker listens has not heard of it."""
+    WORKER_BEATS = 10
+    """It is heard of again."""
+    BEAT_ELSEWHERE = 11
+    """For the engine of a worker's session: its heartbeat reached another engine."""
+    SEND = 12
+    """For the engine of a worker's session: send it what the row says."""
+    STOP = 13
+    """For the engine of a worker's session: tell it to stop an attempt."""
+    END_SESSION = 14
+    """For the engine of a worker's session: end it."""
+    RUN_WANTED = 15
+    """Another engine wants to hear when runs end."""
+    RUN_ENDED = 16
+    """For an engine that wanted to hear of it."""
+    WATCH = 17
+    """Another engine wants to hear what happens to a run."""
+    WATCHED = 18
+    """For that engine: what happened."""
+    UNWATCH = 19
     SCHEDULES_CHANGED = 20
     """Crons of a workflow, planned runs, or how a workflow is paused: the owner reads them again."""
+    CHUNK = 21
+    """A chunk that a task streams reached another engine."""
     FILTERS_CHANGED = 30
-    """Filters of events: the owner reads the tenant's again."""
+    """Filters of events: every engine reads the tenant's again."""
+    EVENT_DELIVERED = 31
+    """A user event was pushed at another engine: who waits for it is with the owner."""
+
+
+EVERYBODY = frozenset({MessageKind.WORKFLOW_CHANGED, MessageKind.TOKEN_REVOKED, MessageKind.FILTERS_CHANGED})
+"""Kinds that go to every engine, since each has a cache of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message for the engine that owns the tenant."""
+    """A message for the engine that owns the tenant, or for the one that is named."""
 
     tenant_id: TenantId
     kind: MessageKind
     body: bytes
     """A JSON object."""
     trace: TraceContext | None = None
+    engine_id: EngineId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +273,17 @@ class Ledger(Protocol):
         """Change a task's state; True if the compare held. `lazy`: seconds this write may wait for
         another commit to ride on before it causes one of its own."""
 
-    def add_log_lines(self, lines: Sequence[LogLine]) -> "Future[None]":
-        """Store log lines."""
+    def add_log_lines(self, lines: Sequence[LogLine], *, owned: bool = True) -> "Future[None]":
+        """Store log lines. Not `owned`: those of a tenant that another engine may own."""
+
+    # -- tasks that another engine may own: a commit of their own, and a message for the owner in it ----
+    def create_elsewhere(
+        self, tasks: Sequence[NewTask], *, patience: float | None, event: NewEvent | None = None
+    ) -> "Future[list[UUID]]":
+        """Like `create_tasks`, whoever owns the tenant."""
+
+    def change_elsewhere(self, change: TaskChange, *, lazy: float | None = None) -> "Future[list[Changed]]":
+        """Lock rows, judge them as they are, write what follows; unknown ids are left out."""
 
     def record_skips(self, skips: Sequence[SkipRecord]) -> "Future[None]":
         """Note due times that get no run."""
@@ -252,31 +333,70 @@ class Ledger(Protocol):
     def record_heartbeats(
         self, beats: Sequence[tuple[TenantId, WorkerId, datetime]]
     ) -> "Awaitable[None]": ...
-    def load_workers(self, seen_since: datetime) -> "Awaitable[list[WorkerRow]]":
-        """Workers of all tenants with a heartbeat or registration since then, and those that still hold
-        assigned tasks."""
+    def load_workers(
+        self, seen_since: datetime, partition: int | None = None
+    ) -> "Awaitable[list[WorkerRow]]":
+        """Workers of all tenants, or of a partition's, with a heartbeat or registration since then, and those
+        that still hold assigned tasks."""
 
     # -- ownership ------------------------------------------------------------------------------------
+    @property
+    def partition_count(self) -> int:
+        """Over how many partitions tenants are spread; final once this engine has joined."""
+
+    @property
+    def fleet(self) -> Fleet:
+        """The engines and leases as the last sweep saw them."""
+
+    @property
+    def silent(self) -> tuple[EngineId, ...]:
+        """Engines that the last sweep found silent."""
+
+    def join(self, engine_id: EngineId, *, schedules: bool) -> None:
+        """Let the others know of this engine; one that does not schedule takes no lease."""
+
+    def joined(self) -> "Awaitable[None]":
+        """Wait until they do."""
+
+    def leave(self) -> "Awaitable[None]":
+        """This engine is not there any more."""
+
+    def bury(self, engine_id: EngineId, after: timedelta) -> "Awaitable[datetime | None]":
+        """Drop an engine that was silent for so long, and its messages: up to when its spans had left it.
+        None when there is nothing to drop."""
+
     def acquire_lease(self, engine_id: EngineId) -> "Awaitable[Lease]":
-        """Wait until this process owns the scheduling: takes the session advisory lock, raises the epoch.
-        Cancellable. From then on every group commit is fenced by the epoch."""
+        """Wait until this process owns a partition it did not own before: takes its lock, raises its epoch.
+        Cancellable. From then on every group commit of its tenants is fenced by the epoch."""
 
-    def release_lease(self, confirmed_until: datetime | None) -> "Awaitable[None]": ...
-    def load_live_tasks(self) -> "AsyncIterator[list[StoredTask]]":
-        """Every task that is not final, oldest first, in pages."""
+    def release_lease(
+        self, confirmed_until: datetime | None, partition: int = 0, heir: EngineId | None = None
+    ) -> "Awaitable[None]":
+        """Give one back, for another engine if named."""
 
-    def load_finished_since(self, at: datetime) -> "AsyncIterator[list[StoredTask]]":
+    def load_live_tasks(self, partition: int | None = None) -> "AsyncIterator[list[StoredTask]]":
+        """Every task that is not final, oldest first, in pages; of one partition if given."""
+
+    def load_finished_since(
+        self, at: datetime, partition: int | None = None
+    ) -> "AsyncIterator[list[StoredTask]]":
         """Tasks that became final since then, in pages: their spans may be missing."""
 
-    def load_attempts_since(self, at: datetime) -> "AsyncIterator[list[EndedAttempt]]":
+    def load_attempts_since(
+        self, at: datetime, partition: int | None = None
+    ) -> "AsyncIterator[list[EndedAttempt]]":
         """Attempts that ended since then while their tasks went on, in pages: their spans may be missing."""
 
     def sweep(self, confirmed_until: datetime | None) -> "Awaitable[list[Message]]":
-        """The one statement a second: takes the messages that wait, and notes up to when our spans left."""
+        """The one statement a second: says that this engine lives, takes the messages that wait for it and
+        for the partitions it owns, and notes up to when our spans left."""
 
     def on_wake(self, callback: Callable[[], None]) -> None:
         """Call this when a NOTIFY says that messages wait."""
 
-    def on_fenced(self, callback: Callable[[], None]) -> None:
-        """Call this when another process has taken the lease. What was asked for and not committed by then
-        is answered `Fenced`."""
+    def on_fenced(self, callback: Callable[[int], None]) -> None:
+        """Call this with a partition that another process has taken. What was asked for and not committed by
+        then is answered `Fenced`."""
+
+    def on_fleet(self, callback: Callable[[Fleet], None]) -> None:
+        """Call this with what each sweep saw."""

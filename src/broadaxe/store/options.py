@@ -44,7 +44,13 @@ class StoreOptions:
     held_max_seconds: float = 300.0
     """How long an operation without patience of its own waits at most."""
     live_page_rows: int = 500
-    tenant_partition: int = 0
-    """The lease this process competes for."""
+    partitions: int = 1
+    """Over how many partitions tenants are spread, each with a lease of its own."""
+    lease_by_lock: bool = True
+    """False behind a transaction pooler: then leases end by time alone, and nothing is heard by NOTIFY."""
+    lease_life: float = 5.0
+    """How long a lease outlives the last sign of life of its owner where there are no locks."""
+    engine_dead_after: float = 5.0
+    """Silence after which an engine counts as gone: its workers' sessions are closed then."""
     days_ahead: int = 3
     """Day partitions made ahead."""

@@ -8,13 +8,23 @@ from typing import Any
 from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError, ResourceExhausted, Unavailable
+from broadaxe.domain.ids import EngineId
 from broadaxe.store.event_ledger import NewEvent
-from broadaxe.store.ledger import LogLine, NewTask, TaskWrite
+from broadaxe.store.ledger import LogLine, NewTask, TaskChange, TaskWrite
 from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.telemetry.context import TraceContext
 
 ROW_OVERHEAD = 400
 """Bytes that an item is counted with beside its payloads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What a transaction must still find in a lease's row."""
+
+    partition: int
+    epoch: int
+    engine_id: EngineId
 
 
 @dataclass(slots=True, eq=False)
@@ -33,9 +43,19 @@ class Pending:
     lines: Sequence[LogLine] = ()
     event: NewEvent | None = None
     skips: Sequence[SkipRecord] = ()
+    change: TaskChange | None = None
+    partition: int | None = None
+    """Whose lease fences it; None for what any engine may write."""
     count: int = 1
     parents: Sequence[tuple[TraceContext, UUID]] = ()
     """Context and task id of each member whose trace is recorded."""
+
+    @property
+    def task_ids(self) -> Sequence[UUID]:
+        """The rows it changes."""
+        if self.write is not None:
+            return (self.write.task_id,)
+        return self.change.ids if self.change is not None else ()
 
     def resolve(self, result: object) -> None:
         """Answers the caller, who may have gone."""
@@ -143,12 +163,13 @@ class PendingQueue:
                 if batch and full:
                     break
                 queue.popleft()
-                task_id = op.write.task_id if op.write is not None else None
-                if task_id is not None and task_id in seen:
+                ids = op.task_ids
+                if ids and not seen.isdisjoint(ids):
                     spilled.append(op)
+                    # What comes after it for the same rows must not overtake it.
+                    seen.update(ids)
                     continue
-                if task_id is not None:
-                    seen.add(task_id)
+                seen.update(ids)
                 batch.append(op)
                 count += op.count
                 size += op.size
@@ -181,6 +202,17 @@ class PendingQueue:
                     op.fail(ResourceExhausted("The database was away for too long."))
                 else:
                     op.fail(Unavailable("The database cannot be reached now."))
+        if not self._ready and not self._lazy:
+            self.work.clear()
+        self._rearm()
+
+    def fail_partition(self, partition: int, make: Callable[[], BroadaxeError]) -> None:
+        """Answers what waits for one lease with an error."""
+        for queue in (self._ready, self._lazy):
+            for op in [op for op in queue if op.partition == partition]:
+                queue.remove(op)
+                self.release(op)
+                op.fail(make())
         if not self._ready and not self._lazy:
             self.work.clear()
         self._rearm()

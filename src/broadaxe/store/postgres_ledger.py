@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from broadaxe.clock import Clock, Ids
 from broadaxe.domain.errors import BroadaxeError
+from broadaxe.domain.fleet import Fleet, partition_of
 from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId
 from broadaxe.domain.task import TaskFilter, TaskState
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
@@ -16,6 +17,7 @@ from broadaxe.store.events import EventStore
 from broadaxe.store.instruments import MetricSink
 from broadaxe.store.lease import LeaseKeeper
 from broadaxe.store.ledger import (
+    Changed,
     DatabaseState,
     EndedAttempt,
     Lease,
@@ -23,6 +25,7 @@ from broadaxe.store.ledger import (
     Message,
     NewTask,
     StoredTask,
+    TaskChange,
     TaskWrite,
     WorkerRow,
 )
@@ -34,7 +37,7 @@ from broadaxe.store.schedules import ScheduleStore
 from broadaxe.store.task_reads import TaskReads
 from broadaxe.store.workers import WorkerStore
 from broadaxe.store.workflows import WorkflowStore
-from broadaxe.store.writer import Fence, GroupCommitWriter
+from broadaxe.store.writer import GroupCommitWriter
 from broadaxe.telemetry.context import TraceContext
 from broadaxe.telemetry.tracer import Tracer
 
@@ -53,12 +56,17 @@ class PostgresLedger:
         self.events = EventStore(database)
         self.schedules = ScheduleStore(database)
         self._lease = LeaseKeeper(database)
-        self._writer = GroupCommitWriter(database, self._fence, self._lease.lose, self._repair)
+        self._messages = MessagePost(database)
+        self._writer = GroupCommitWriter(
+            database, self._lease.fences, self._lease.lose, self._repair, self._messages.wake_for
+        )
+        self._elsewhere = GroupCommitWriter(
+            database, None, self._lease.lose, self._repair, self._messages.wake_for
+        )
         self._lease.on_fenced(self._writer.lose_fence)
         self._tasks = TaskReads(database)
         self._workflows = WorkflowStore(database)
-        self._workers = WorkerStore(database, self._engine_id)
-        self._messages = MessagePost(database)
+        self._workers = WorkerStore(database, lambda: self._lease.engine_id)
 
     @classmethod
     def build(
@@ -76,10 +84,12 @@ class PostgresLedger:
         """Starts the connections and the writer."""
         await self.database.open()
         self._writer.start()
+        self._elsewhere.start()
 
     async def close(self) -> None:
         """Stops everything; what is not committed by then is answered Unavailable."""
         await self._writer.close()
+        await self._elsewhere.close()
         await self._messages.close()
         await self._lease.close()
         await self.database.close()
@@ -87,24 +97,32 @@ class PostgresLedger:
     async def drain(self) -> None:
         """Waits until every write submitted so far is answered."""
         await self._writer.drain()
+        await self._elsewhere.drain()
 
     @property
     def held_bytes(self) -> int:
         """Bytes of writes that are not answered yet."""
-        return self._writer.held_bytes
+        return self._writer.held_bytes + self._elsewhere.held_bytes
 
     @property
     def epoch(self) -> int | None:
-        """The epoch of the lease that is held, None without one."""
-        fence = self._lease.fence
-        return fence.epoch if fence else None
+        """The newest epoch of the leases that are held, None without one."""
+        return max((fence.epoch for fence in self._lease.fences.values()), default=None)
 
-    def _fence(self) -> Fence | None:
-        return self._lease.fence
+    @property
+    def partition_count(self) -> int:
+        return self._lease.partitions
 
-    def _engine_id(self) -> EngineId | None:
-        fence = self._lease.fence
-        return fence.engine_id if fence else None
+    @property
+    def fleet(self) -> Fleet:
+        return self._lease.fleet
+
+    @property
+    def silent(self) -> tuple[EngineId, ...]:
+        return self._lease.silent
+
+    def _partition(self, tenant_id: TenantId) -> int:
+        return partition_of(tenant_id, self._lease.partitions)
 
     async def _repair(self) -> None:
         try:
@@ -117,16 +135,29 @@ class PostgresLedger:
     def create_tasks(
         self, tasks: Sequence[NewTask], *, patience: float | None, event: NewEvent | None = None
     ) -> "asyncio.Future[list[UUID]]":
-        return self._writer.create(tasks, patience, event)
+        tenant_id = event.event.tenant_id if event is not None else tasks[0].facts.tenant_id
+        return self._writer.create(tasks, patience, self._partition(tenant_id), event)
 
     def write_task(self, write: TaskWrite, *, lazy: float | None = None) -> "asyncio.Future[bool]":
-        return self._writer.write(write, lazy)
+        return self._writer.write(write, lazy, self._partition(write.tenant_id))
 
-    def add_log_lines(self, lines: Sequence[LogLine]) -> "asyncio.Future[None]":
-        return self._writer.log(lines)
+    def add_log_lines(self, lines: Sequence[LogLine], *, owned: bool = True) -> "asyncio.Future[None]":
+        if not owned:
+            return self._elsewhere.log(lines, None)
+        return self._writer.log(lines, self._partition(lines[0].tenant_id))
+
+    def create_elsewhere(
+        self, tasks: Sequence[NewTask], *, patience: float | None, event: NewEvent | None = None
+    ) -> "asyncio.Future[list[UUID]]":
+        return self._elsewhere.create(tasks, patience, None, event)
+
+    def change_elsewhere(
+        self, change: TaskChange, *, lazy: float | None = None
+    ) -> "asyncio.Future[list[Changed]]":
+        return self._elsewhere.change(change, lazy)
 
     def record_skips(self, skips: Sequence[SkipRecord]) -> "asyncio.Future[None]":
-        return self._writer.skip(skips)
+        return self._writer.skip(skips, self._partition(skips[0].tenant_id))
 
     def post(self, messages: Sequence[Message]) -> "asyncio.Future[None]":
         return asyncio.ensure_future(self._messages.post(messages))
@@ -182,25 +213,43 @@ class PostgresLedger:
     async def record_heartbeats(self, beats: Sequence[tuple[TenantId, WorkerId, datetime]]) -> None:
         await self._workers.record_heartbeats(beats)
 
-    async def load_workers(self, seen_since: datetime) -> list[WorkerRow]:
-        return await self._workers.load_workers(seen_since)
+    async def load_workers(self, seen_since: datetime, partition: int | None = None) -> list[WorkerRow]:
+        return await self._workers.load_workers(seen_since, partition, self.partition_count)
 
     # -- ownership -------------------------------------------------------------------------------------
+
+    def join(self, engine_id: EngineId, *, schedules: bool) -> None:
+        self._lease.join(engine_id, schedules=schedules)
+
+    async def joined(self) -> None:
+        await self._lease.joined()
+
+    async def leave(self) -> None:
+        await self._lease.leave()
+
+    async def bury(self, engine_id: EngineId, after: timedelta) -> datetime | None:
+        return await self._lease.bury(engine_id, after)
 
     async def acquire_lease(self, engine_id: EngineId) -> Lease:
         return await self._lease.acquire(engine_id)
 
-    async def release_lease(self, confirmed_until: datetime | None) -> None:
-        await self._lease.release(confirmed_until)
+    async def release_lease(
+        self, confirmed_until: datetime | None, partition: int = 0, heir: EngineId | None = None
+    ) -> None:
+        await self._lease.release(partition, confirmed_until, heir)
 
-    def load_live_tasks(self) -> AsyncIterator[list[StoredTask]]:
-        return self._tasks.load_live_tasks()
+    def load_live_tasks(self, partition: int | None = None) -> AsyncIterator[list[StoredTask]]:
+        return self._tasks.load_live_tasks(partition, self.partition_count)
 
-    def load_finished_since(self, at: datetime) -> AsyncIterator[list[StoredTask]]:
-        return self._tasks.load_finished_since(at)
+    def load_finished_since(
+        self, at: datetime, partition: int | None = None
+    ) -> AsyncIterator[list[StoredTask]]:
+        return self._tasks.load_finished_since(at, partition, self.partition_count)
 
-    def load_attempts_since(self, at: datetime) -> AsyncIterator[list[EndedAttempt]]:
-        return self._tasks.load_attempts_since(at)
+    def load_attempts_since(
+        self, at: datetime, partition: int | None = None
+    ) -> AsyncIterator[list[EndedAttempt]]:
+        return self._tasks.load_attempts_since(at, partition, self.partition_count)
 
     async def sweep(self, confirmed_until: datetime | None) -> list[Message]:
         return await self._lease.sweep(confirmed_until)
@@ -208,6 +257,9 @@ class PostgresLedger:
     def on_wake(self, callback: Callable[[], None]) -> None:
         self._lease.on_wake(callback)
 
-    def on_fenced(self, callback: Callable[[], None]) -> None:
-        """Calls back when another engine has taken the lease: stop sending, drop memory."""
+    def on_fenced(self, callback: Callable[[int], None]) -> None:
+        """Calls back when another engine has taken a lease: stop sending, drop memory."""
         self._lease.on_fenced(callback)
+
+    def on_fleet(self, callback: Callable[[Fleet], None]) -> None:
+        self._lease.on_fleet(callback)

@@ -71,11 +71,12 @@ def scheduled_row(row: FireRow) -> tuple[object, ...]:
 
 def write_row(write: TaskWrite) -> tuple[object, ...]:
     """The columns of a state change."""
-    s = write.status
+    s, e = write.status, write.expect
     return (
         write.tenant_id, write.task_id, write.expect_attempt, write.expect_state, s.state, s.attempt,
         s.queued_at, s.app_retries, s.internal_retries, s.worker_id, s.assigned_at, s.started_at,
         s.finished_at, s.retry_at, s.timeout_at, s.slot_released, s.output, s.error,
+        e is not None, e and e.started_at, e and e.timeout_at, e and e.slot_released,
     )  # fmt: skip
 
 
@@ -196,6 +197,7 @@ def worker_of(record: Record) -> WorkerRow:
         last_heartbeat_at=record["last_heartbeat_at"],
         listening_since=record["listening_since"],
         paused=record["paused"],
+        engine_id=record["engine_id"],
     )
 
 

@@ -116,9 +116,9 @@ class Session:
             return False
         return not self.closed
 
-    async def listen(self, channel: str, callback: Callable[[], None]) -> None:
-        """Calls back for each notification on a channel."""
-        await self._connection.add_listener(channel, lambda *_: callback())
+    async def listen(self, channel: str, callback: Callable[[str], None]) -> None:
+        """Calls back with the payload of each notification on a channel."""
+        await self._connection.add_listener(channel, lambda *heard: callback(str(heard[-1])))
 
     def on_termination(self, callback: Callable[[], None]) -> None:
         """Calls back when the connection ends, whoever ends it."""

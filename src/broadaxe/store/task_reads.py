@@ -76,22 +76,25 @@ class TaskReads:
             below = rows[-1][0]
         return found[:limit]
 
-    async def load_live_tasks(self) -> AsyncIterator[list[StoredTask]]:
-        """Every task that is not final, oldest first, in pages."""
-        async for page in self._pages(statement("task_live_page")):
+    async def load_live_tasks(self, *which: int | None) -> AsyncIterator[list[StoredTask]]:
+        """Every task that is not final, oldest first, in pages. `which`: partition (None for all), and of how
+        many."""
+        async for page in self._pages(statement("task_live_page"), *which):
             yield page
 
-    async def load_finished_since(self, at: datetime) -> AsyncIterator[list[StoredTask]]:
+    async def load_finished_since(self, at: datetime, *which: int | None) -> AsyncIterator[list[StoredTask]]:
         """Tasks that became final since then, in pages."""
-        async for page in self._pages(statement("task_finished_page"), at):
+        async for page in self._pages(statement("task_finished_page"), *which, at):
             yield page
 
-    async def load_attempts_since(self, at: datetime) -> AsyncIterator[list[EndedAttempt]]:
+    async def load_attempts_since(
+        self, at: datetime, *which: int | None
+    ) -> AsyncIterator[list[EndedAttempt]]:
         """Attempts that ended since then while their tasks went on, in pages."""
         size = self._db.options.live_page_rows
         after: tuple[UUID, int] = (_NO_ID, -1)
         while True:
-            rows = await self._db.fetch(statement("attempt_ended_page"), at, *after, size)
+            rows = await self._db.fetch(statement("attempt_ended_page"), *which, at, *after, size)
             if rows:
                 ended = [ended_attempt_of(row) for row in rows]
                 after = (ended[-1].facts.id, ended[-1].record.attempt)

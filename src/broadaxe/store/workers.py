@@ -33,7 +33,7 @@ class WorkerStore:
             worker.last_heartbeat_at,
             worker.listening_since,
             worker.paused,
-            self._engine_id(),
+            None,
         )
 
     async def get_worker(self, tenant_id: TenantId, worker_id: WorkerId) -> WorkerRow | None:
@@ -70,6 +70,9 @@ class WorkerStore:
         if beats:
             await self._db.fetch(statement("worker_heartbeats"), *columns_of(beats, 3), batch=len(beats))
 
-    async def load_workers(self, seen_since: datetime) -> list[WorkerRow]:
-        """Workers of all tenants that were seen since then, and those that hold assigned tasks."""
-        return [worker_of(row) for row in await self._db.fetch(statement("worker_load"), seen_since)]
+    async def load_workers(
+        self, seen_since: datetime, partition: int | None, partitions: int
+    ) -> list[WorkerRow]:
+        """Workers of all tenants, or of a partition, that were seen since then or hold assigned tasks."""
+        rows = await self._db.fetch(statement("worker_load"), partition, partitions, seen_since)
+        return [worker_of(row) for row in rows]

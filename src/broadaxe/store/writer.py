@@ -1,27 +1,27 @@
 """The group-commit writer: one connection, one commit for everything that waits.
 
 Natural batching: while a commit is in flight arrivals gather, and a lone operation waits for nobody. Every
-transaction is fenced by the lease's epoch, and knows its id, so that after a cut during COMMIT the database
-can be asked what became of it.
+transaction of an owner is fenced by the epochs of its leases; what reached an engine that does not own the
+tenant has a writer of its own, without fences, that locks and reads what it changes. Each transaction knows
+its id, so that after a cut during COMMIT the database can be asked what became of it.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError, Unavailable
-from broadaxe.domain.ids import EngineId
 from broadaxe.store.batch import Batch
 from broadaxe.store.commit_trace import CommitTrace
 from broadaxe.store.connection import WRITER_SETTINGS, Database
 from broadaxe.store.event_ledger import NewEvent
 from broadaxe.store.failures import DRIVER_ERRORS, Failure, classify, describe, sqlstate_of
-from broadaxe.store.ledger import Fenced, LogLine, NewTask, StoreError, TaskWrite
+from broadaxe.store.ledger import Changed, Fenced, LogLine, NewTask, StoreError, TaskChange, TaskWrite
 from broadaxe.store.pending import (
     ROW_OVERHEAD,
+    Fence,
     Pending,
     PendingQueue,
     size_of_event,
@@ -29,7 +29,7 @@ from broadaxe.store.pending import (
     size_of_write,
 )
 from broadaxe.store.schedule_ledger import SkipRecord
-from broadaxe.store.session import Session
+from broadaxe.store.session import Record, Session
 from broadaxe.store.statements import statement
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.context import TraceContext
@@ -38,17 +38,12 @@ _log = logging.getLogger("broadaxe.store")
 _KIND = ((T.LABEL_KIND, "task"),)
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """What a transaction must still find in the lease's row."""
-
-    partition: int
-    epoch: int
-    engine_id: EngineId
-
-
 class _LeaseLost(Exception):
-    """Another engine took the lease."""
+    """Other engines took some of the leases."""
+
+    def __init__(self, partitions: Collection[int]) -> None:
+        super().__init__()
+        self.partitions = partitions
 
 
 class _Refused(Exception):
@@ -64,21 +59,27 @@ class _NotCommitted(Exception):
 
 
 class GroupCommitWriter:
-    """Commits operations. `fence` says what is owned now; `on_fenced` is called when that turns out wrong;
-    `repair` is called when a day partition is missing."""
+    """Commits operations of the partitions that this engine owns, or (`owns` is None) of any.
+
+    `owns` says what is owned now; `on_fenced` is called when that turns out wrong; `repair` is called when a
+    day partition is missing; `posted` is told whom messages were left for.
+    """
 
     def __init__(
         self,
         database: Database,
-        fence: Callable[[], Fence | None],
+        owns: Mapping[int, Fence] | None,
         on_fenced: Callable[[Fence], None],
         repair: Callable[[], Awaitable[None]],
+        posted: Callable[[Sequence[Record]], None],
     ) -> None:
         options = database.options
         self._db = database
-        self._fence = fence
+        self._owns = owns
         self._on_fenced = on_fenced
         self._repair = repair
+        self._posted = posted
+        self._role = "writer" if owns is not None else "writer-elsewhere"
         self._queue = PendingQueue(options.held_max_bytes, options.batch_max_ops, options.batch_max_bytes)
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None
@@ -94,9 +95,14 @@ class GroupCommitWriter:
     # -- submitting ------------------------------------------------------------------------------------
 
     def create(
-        self, tasks: Sequence[NewTask], patience: float | None, event: NewEvent | None = None
+        self,
+        tasks: Sequence[NewTask],
+        patience: float | None,
+        partition: int | None,
+        event: NewEvent | None = None,
     ) -> "asyncio.Future[list[UUID]]":
-        """Queues the creation of tasks, and of the event that starts them."""
+        """Queues the creation of tasks, and of the event that starts them. `partition`: theirs, None when
+        anybody may own it."""
         parents: list[tuple[TraceContext, UUID]] = [
             (task.trace, task.facts.id) for task in tasks if task.trace is not None and task.trace.sampled
         ]
@@ -106,26 +112,35 @@ class GroupCommitWriter:
         size = sum(map(size_of_task, tasks)) + (size_of_event(event) if event is not None else 0)
         op = self._pending(size, patience)
         op.tasks, op.count, op.parents, op.event = tasks, len(tasks) + (event is not None), parents, event
+        op.partition = partition
         return self._submit(op, None)
 
-    def write(self, write: TaskWrite, lazy: float | None) -> "asyncio.Future[bool]":
+    def write(self, write: TaskWrite, lazy: float | None, partition: int) -> "asyncio.Future[bool]":
         """Queues a state change."""
         op = self._pending(size_of_write(write), None)
-        op.write = write
+        op.write, op.partition = write, partition
         if write.trace is not None and write.trace.sampled:
             op.parents = ((write.trace, write.task_id),)
         return self._submit(op, lazy)
 
-    def log(self, lines: Sequence[LogLine]) -> "asyncio.Future[None]":
+    def log(self, lines: Sequence[LogLine], partition: int | None) -> "asyncio.Future[None]":
         """Queues log lines."""
         op = self._pending(sum(ROW_OVERHEAD + len(x.message) + len(x.metadata) for x in lines), None)
-        op.lines, op.count = lines, len(lines)
+        op.lines, op.count, op.partition = lines, len(lines), partition
         return self._submit(op, None)
 
-    def skip(self, skips: Sequence[SkipRecord]) -> "asyncio.Future[None]":
+    def change(self, change: TaskChange, lazy: float | None) -> "asyncio.Future[list[Changed]]":
+        """Queues a change of rows that are judged in the commit."""
+        op = self._pending(ROW_OVERHEAD * max(1, len(change.ids)), None)
+        op.change, op.count = change, max(1, len(change.ids))
+        if change.trace is not None and change.trace.sampled:
+            op.parents = tuple((change.trace, task_id) for task_id in change.ids[:1])
+        return self._submit(op, lazy)
+
+    def skip(self, skips: Sequence[SkipRecord], partition: int) -> "asyncio.Future[None]":
         """Queues notes of due times that get no run."""
         op = self._pending(ROW_OVERHEAD * len(skips), None)
-        op.skips, op.count = skips, len(skips)
+        op.skips, op.count, op.partition = skips, len(skips), partition
         return self._submit(op, None)
 
     def _pending(self, size: int, patience: float | None) -> Pending:
@@ -136,7 +151,7 @@ class GroupCommitWriter:
         return Pending(loop.create_future(), size, self._db.clock.now_ns(), deadline, patient)
 
     def _submit(self, op: Pending, lazy: float | None) -> "asyncio.Future[Any]":
-        if self._fence() is None:
+        if self._owns is not None and op.partition not in self._owns:
             op.fail(Fenced("This engine does not own the scheduling."))
         else:
             try:
@@ -179,9 +194,9 @@ class GroupCommitWriter:
             await self._session.close()
             self._session = None
 
-    def lose_fence(self) -> None:
-        """The lease is gone: answer everything that waits."""
-        self._queue.fail_all(lambda: Fenced("Another engine owns the scheduling now."))
+    def lose_fence(self, partition: int) -> None:
+        """A lease is gone: answer everything that waits for it."""
+        self._queue.fail_partition(partition, _fenced)
         self._settle_idle()
 
     def _settle_idle(self) -> None:
@@ -208,7 +223,7 @@ class GroupCommitWriter:
 
     async def _connected(self) -> Session:
         if self._session is None or self._session.closed:
-            self._session = await self._db.connect_patiently("writer", WRITER_SETTINGS)
+            self._session = await self._db.connect_patiently(self._role, WRITER_SETTINGS)
         return self._session
 
     async def _settle(self, batch: list[Pending]) -> None:
@@ -222,11 +237,14 @@ class GroupCommitWriter:
                 rest = [op for group in reversed(groups) for op in group]
                 self._queue.give_back(ops + rest)
                 return
-            except _LeaseLost:
-                for op in [*ops, *(op for group in groups for op in group)]:
-                    self._queue.release(op)
-                    op.fail(Fenced("Another engine owns the scheduling now."))
-                return
+            except _LeaseLost as loss:
+                for op in ops:
+                    if op.partition in loss.partitions:
+                        self._queue.release(op)
+                        op.fail(_fenced())
+                rest = [op for op in ops if op.partition not in loss.partitions]
+                if rest:
+                    groups.append(rest)
             except _Refused as refusal:
                 if len(ops) > 1:
                     middle = len(ops) // 2
@@ -240,19 +258,19 @@ class GroupCommitWriter:
 
     async def _commit(self, ops: list[Pending]) -> None:
         """One transaction for these operations; answers them when it committed."""
-        fence = self._fence()
-        if fence is None:
-            raise _LeaseLost
+        fences = self._fences(ops)
         conflicts = 0
         while True:
             session = await self._connected()
-            trace = CommitTrace(self._db.instruments.tracer, ops, fence.epoch, fence.partition)
+            trace = CommitTrace(self._db.instruments.tracer, ops, fences[0] if len(fences) == 1 else None)
             began = self._db.clock.monotonic()
             try:
-                results = await self._attempt(session, ops, fence, trace)
-            except _LeaseLost:
+                results, posted = await self._attempt(session, ops, fences, trace)
+            except _LeaseLost as loss:
                 trace.failed("fenced")
-                self._on_fenced(fence)
+                for fence in fences:
+                    if fence.partition in loss.partitions:
+                        self._on_fenced(fence)
                 raise
             except _NotCommitted as error:
                 trace.failed("not_committed")
@@ -272,9 +290,40 @@ class GroupCommitWriter:
                 self._queue.release(op)
                 op.resolve(result)
             trace.committed(self._db.clock.now_ns())
+            if posted:
+                self._posted(posted)
             self._db.metrics.record(T.METRIC_COMMIT_SIZE, sum(op.count for op in ops), _KIND)
             self._db.metrics.record(T.METRIC_COMMIT_LATENCY, seconds, _KIND)
             return
+
+    def _fences(self, ops: list[Pending]) -> list[Fence]:
+        """What the transaction must still find; `_LeaseLost` when something is not owned any more."""
+        if self._owns is None:
+            return []
+        partitions = sorted({op.partition for op in ops if op.partition is not None})
+        lost = [partition for partition in partitions if partition not in self._owns]
+        if lost:
+            raise _LeaseLost(lost)
+        return [self._owns[partition] for partition in partitions]
+
+    async def _open(self, session: Session, fences: list[Fence], trace: CommitTrace) -> str:
+        """Begins, and holds the leases; the transaction's name. `_LeaseLost` after a rollback."""
+        await session.begin()
+        if not fences:
+            name = await session.fetch_value(statement("transaction_name"), parent=trace.parent)
+            return str(name)
+        rows = await session.fetch(
+            statement("lease_fence"),
+            [fence.partition for fence in fences],
+            [fence.epoch for fence in fences],
+            fences[0].engine_id,
+            parent=trace.parent,
+        )
+        if len(rows) < len(fences):
+            await session.rollback(trace.parent)
+            kept = {row[1] for row in rows}
+            raise _LeaseLost({fence.partition for fence in fences} - kept)
+        return str(rows[0][0])
 
     @staticmethod
     def _is_missing_partition(error: Exception) -> bool:
@@ -285,25 +334,19 @@ class GroupCommitWriter:
         )
 
     async def _attempt(
-        self, session: Session, ops: list[Pending], fence: Fence, trace: CommitTrace
-    ) -> list[object]:
+        self, session: Session, ops: list[Pending], fences: list[Fence], trace: CommitTrace
+    ) -> tuple[list[object], list[Record]]:
         transaction: str | None = None
         results: list[object] = []
         committing = False
+        batch = Batch(session, trace.parent, self._db.clock.now)
         try:
-            await session.begin()
-            transaction = await session.fetch_value(
-                statement("lease_fence"), fence.partition, fence.epoch, fence.engine_id, parent=trace.parent
-            )
-            if transaction is None:
-                await session.rollback(trace.parent)
-                raise _LeaseLost
-            batch = Batch(session, trace.parent, self._db.clock.now)
+            transaction = await self._open(session, fences, trace)
             results = await batch.apply(ops)
             trace.rows = batch.rows
             committing = True
             await session.commit(trace.parent)
-            return results
+            return results, batch.posted
         except DRIVER_ERRORS as error:
             kind = classify(error)
             if session.closed or kind is Failure.AWAY or committing:
@@ -316,7 +359,7 @@ class GroupCommitWriter:
                     and transaction is not None
                     and await self._was_committed(transaction, session.pid)
                 ):
-                    return results
+                    return results, batch.posted
                 raise _NotCommitted from error
             if not await session.rollback(trace.parent):
                 self._session = None
@@ -354,3 +397,7 @@ class GroupCommitWriter:
                 self._session = None
             await self._db.pause(tries)
             tries += 1
+
+
+def _fenced() -> Fenced:
+    return Fenced("Another engine owns the scheduling now.")

@@ -5,28 +5,43 @@ from asyncio import Future
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid5
+
+import msgspec
 
 from broadaxe.clock import Clock
 from broadaxe.domain.errors import Unavailable
 from broadaxe.domain.event_filters import EventFilter
+from broadaxe.domain.fleet import Fleet, Held, Member
 from broadaxe.domain.idempotency import KeyClaim, winners
 from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId, WorkflowId
 from broadaxe.domain.metadata import matches
 from broadaxe.domain.registration import checksum
 from broadaxe.domain.task import AttemptOutcome, AttemptRecord, Note, TaskFilter, TaskState
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
-from broadaxe.store.event_ledger import EventLink, KeyHolder, NewEvent, StoredEvent, Subscription
+from broadaxe.store.event_ledger import (
+    EventLink,
+    FilterChange,
+    KeyHolder,
+    NewEvent,
+    StoredEvent,
+    Subscription,
+)
 from broadaxe.store.ledger import (
+    EVERYBODY,
+    Changed,
     ChildClaim,
     DatabaseState,
     EndedAttempt,
     Lease,
     LogLine,
     Message,
+    MessageKind,
     NewTask,
     StoredTask,
+    TaskChange,
     TaskWrite,
     WorkerRow,
 )
@@ -52,6 +67,8 @@ class MemoryTables:
         self.checksums: dict[UUID, str] = {}
         self.logs: list[LogLine] = []
         self.messages: list[Message] = []
+        self.members: dict[EngineId, MemoryLedger] = {}
+        """Engines that have joined."""
         self.schedules = ScheduleTables()
         self.epoch = 0
         self.owner: MemoryLedger | None = None
@@ -84,7 +101,10 @@ class MemoryLedger:
         self._planned = False
         self._epoch = 0
         self._wake: list[Callable[[], None]] = []
-        self._losers: list[Callable[[], None]] = []
+        self._losers: list[Callable[[int], None]] = []
+        self._lookers: list[Callable[[Fleet], None]] = []
+        self._engine_id: EngineId | None = None
+        self._takes_leases = True
 
     # -- the group commit -------------------------------------------------------------------------------
 
@@ -128,7 +148,78 @@ class MemoryLedger:
         self._enqueue(commit)
         return future
 
-    def add_log_lines(self, lines: Sequence[LogLine]) -> "Future[None]":
+    def create_elsewhere(
+        self, tasks: Sequence[NewTask], *, patience: float | None, event: NewEvent | None = None
+    ) -> "Future[list[UUID]]":
+        """Create tasks without the lease."""
+        future: Future[list[UUID]] = asyncio.get_running_loop().create_future()
+        items = list(tasks)
+
+        def commit() -> None:
+            error = next((e for e in map(self.refuse, items) if e is not None), None)
+            if future.cancelled():
+                return
+            if error is not None:
+                future.set_exception(error)
+                return
+            future.set_result(self._create_all(items, event))
+            if items:
+                self._changed(items[0].facts.tenant_id, [task.facts.id for task in items])
+
+        self._enqueue(commit)
+        return future
+
+    def change_elsewhere(self, change: TaskChange, *, lazy: float | None = None) -> "Future[list[Changed]]":
+        """Judge rows as they are, and write what follows."""
+        future: Future[list[Changed]] = asyncio.get_running_loop().create_future()
+
+        def commit() -> None:
+            found: list[Changed] = []
+            for task_id in change.ids:
+                stored = self.tables.tasks.get(task_id)
+                if stored is None or stored.facts.tenant_id != change.tenant_id:
+                    continue
+                decision = change.judge(stored)
+                found.append(Changed(stored, decision))
+                if decision is not None:
+                    write = TaskWrite(
+                        change.tenant_id,
+                        stored.facts.id,
+                        stored.status.attempt,
+                        stored.status.state,
+                        decision.status,
+                        decision.record,
+                        decision.notes,
+                        frees_key_of=change.freed(stored, decision.status),
+                    )
+                    assert self._write(write)
+            changed = [one.before.facts.id for one in found if one.decision is not None]
+            if changed:
+                self._changed(change.tenant_id, changed)
+            if not future.done():
+                future.set_result(found)
+
+        self._enqueue(commit)
+        return future
+
+    def _changed(self, tenant_id: TenantId, ids: Sequence[UUID]) -> None:
+        body = msgspec.json.encode({"ids": list(ids)})
+        self._leave([Message(tenant_id, MessageKind.ROWS_CHANGED, body)])
+
+    def _leave(self, messages: Sequence[Message]) -> None:
+        """Put messages where their engines find them, and wake these."""
+        for message in messages:
+            if message.kind in EVERYBODY and message.engine_id is None and self.tables.members:
+                for member in self.tables.members:
+                    self.tables.messages.append(replace(message, engine_id=member))
+            else:
+                self.tables.messages.append(message)
+        if messages:
+            for ledger in list(self.tables.members.values()):
+                if ledger is not self:
+                    asyncio.get_running_loop().call_soon(ledger.wake)
+
+    def add_log_lines(self, lines: Sequence[LogLine], *, owned: bool = True) -> "Future[None]":
         """Store log lines."""
         return self._later(lambda: self.tables.logs.extend(lines))
 
@@ -138,7 +229,7 @@ class MemoryLedger:
 
     def post(self, messages: Sequence[Message]) -> "Future[None]":
         """Leave messages."""
-        return self._later(lambda: self.tables.messages.extend(messages))
+        return self._later(lambda: self._leave(messages))
 
     def go_away(self) -> None:
         """The database cannot be reached: reads are refused, writes wait."""
@@ -167,6 +258,8 @@ class MemoryLedger:
         """The process is gone: what was not committed never will be, the lease is free."""
         self._queue.clear()
         self._epoch = -1
+        if self._engine_id is not None:
+            self.tables.members.pop(self._engine_id, None)
         if self.tables.owner is self:
             self._pass_on()
 
@@ -231,6 +324,7 @@ class MemoryLedger:
             if holder != facts.run_id:
                 return holder
         self.tables.tasks[facts.id] = StoredTask(facts, task.status)
+        self._leave(task.messages)
         self.tables.history.append((facts.id, task.status.state, task.status.attempt))
         return facts.run_id
 
@@ -261,6 +355,40 @@ class MemoryLedger:
             if new.event.at >= at
         ]
 
+    async def add_filter(
+        self, tenant_id: TenantId, workflow_id: UUID, scope: str, expression: str, payload: bytes, limit: int
+    ) -> EventFilter:
+        """Make a filter."""
+        await self._reach()
+        now = self._clock.now()
+        filter_id = uuid5(workflow_id, f"filter {len(self.tables.filters)}")
+        made = EventFilter(
+            tenant_id, filter_id, WorkflowId(workflow_id), scope, expression, payload, False, now, now
+        )
+        self.tables.filters[filter_id] = made
+        return made
+
+    async def change_filter(
+        self, tenant_id: TenantId, filter_id: UUID, change: FilterChange
+    ) -> EventFilter | None:
+        """Change a filter."""
+        await self._reach()
+        found = self.tables.filters.get(filter_id)
+        if found is None or found.tenant_id != tenant_id:
+            return None
+        given = {"scope": change.scope, "expression": change.expression, "payload": change.payload}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        self.tables.filters[filter_id] = replace(found, **changes)
+        return self.tables.filters[filter_id]
+
+    async def delete_filter(self, tenant_id: TenantId, filter_id: UUID) -> EventFilter | None:
+        """Take a filter away."""
+        await self._reach()
+        found = self.tables.filters.get(filter_id)
+        if found is None or found.tenant_id != tenant_id:
+            return None
+        return self.tables.filters.pop(filter_id)
+
     async def expire_keys(self) -> int:
         """Take expired keys away."""
         await self._reach()
@@ -274,8 +402,16 @@ class MemoryLedger:
         stored = self.tables.tasks.get(write.task_id)
         if stored is None or stored.facts.tenant_id != write.tenant_id:
             return False
-        if (stored.status.attempt, stored.status.state) != (write.expect_attempt, write.expect_state):
+        status, expect = stored.status, write.expect
+        if (status.attempt, status.state) != (write.expect_attempt, write.expect_state):
             return False
+        if expect is not None and (status.started_at, status.timeout_at, status.slot_released) != (
+            expect.started_at,
+            expect.timeout_at,
+            expect.slot_released,
+        ):
+            return False
+        self._leave(write.messages)
         self.tables.tasks[write.task_id] = StoredTask(stored.facts, write.status)
         self.tables.history.append((write.task_id, write.status.state, write.status.attempt))
         if write.record is not None:
@@ -397,11 +533,13 @@ class MemoryLedger:
         if listening:
             if row.listening_since is not None and row.listening_since > opened_at:
                 return False
-            self.tables.workers[worker_id] = replace(row, listening_since=opened_at)
+            self.tables.workers[worker_id] = replace(
+                row, listening_since=opened_at, engine_id=self._engine_id
+            )
             return True
         if row.listening_since != opened_at:
             return False
-        self.tables.workers[worker_id] = replace(row, listening_since=None)
+        self.tables.workers[worker_id] = replace(row, listening_since=None, engine_id=None)
         return True
 
     async def put_labels(
@@ -432,7 +570,7 @@ class MemoryLedger:
             if row is not None:
                 self.tables.workers[worker_id] = replace(row, last_heartbeat_at=at)
 
-    async def load_workers(self, seen_since: datetime) -> list[WorkerRow]:
+    async def load_workers(self, seen_since: datetime, partition: int | None = None) -> list[WorkerRow]:
         """Recent ones, and those with tasks."""
         await self._reach()
         busy = {
@@ -449,8 +587,52 @@ class MemoryLedger:
 
     # -- ownership --------------------------------------------------------------------------------------
 
+    @property
+    def partition_count(self) -> int:
+        """One lease for all tenants."""
+        return 1
+
+    @property
+    def fleet(self) -> Fleet:
+        """Who has joined, and whose the lease is."""
+        members = tuple(
+            Member(engine_id, ledger._takes_leases)
+            for engine_id, ledger in sorted(self.tables.members.items())
+        )
+        owner = self.tables.owner
+        held = owner._engine_id if owner is not None else None
+        return Fleet(members, () if held is None else (Held(0, held, self.tables.epoch),))
+
+    @property
+    def silent(self) -> tuple[EngineId, ...]:
+        """Engines are alive or have left."""
+        return ()
+
+    def join(self, engine_id: EngineId, *, schedules: bool) -> None:
+        """Known to the others at once."""
+        self._engine_id, self._takes_leases = engine_id, schedules
+        self.tables.members[engine_id] = self
+
+    async def joined(self) -> None:
+        """At once."""
+        await asyncio.sleep(0)
+
+    async def leave(self) -> None:
+        """Known to nobody."""
+        await asyncio.sleep(0)
+        if self._engine_id is not None:
+            self.tables.members.pop(self._engine_id, None)
+
+    async def bury(self, engine_id: EngineId, after: timedelta) -> datetime | None:
+        """Nobody is silent."""
+        await asyncio.sleep(0)
+        return None
+
     async def acquire_lease(self, engine_id: EngineId) -> Lease:
-        """Wait for the lease, raise the epoch."""
+        """Wait for the lease, raise the epoch; who has it waits for ever."""
+        self.join(engine_id, schedules=True)
+        if self.tables.owner is self and self._epoch == self.tables.epoch:
+            await self._until_lost()
         if self.tables.owner is not None and self.tables.owner is not self:
             future: Future[None] = asyncio.get_running_loop().create_future()
             self.tables.waiting.append((self, future))
@@ -461,7 +643,14 @@ class MemoryLedger:
         self._epoch = self.tables.epoch
         return Lease(0, self._epoch, None, self.tables.confirmed_until)
 
-    async def release_lease(self, confirmed_until: datetime | None) -> None:
+    async def _until_lost(self) -> None:
+        waiter: Future[None] = asyncio.get_running_loop().create_future()
+        self._losers.append(lambda partition: None if waiter.done() else waiter.set_result(None))
+        await waiter
+
+    async def release_lease(
+        self, confirmed_until: datetime | None, partition: int = 0, heir: EngineId | None = None
+    ) -> None:
         """Give it back."""
         await asyncio.sleep(0)
         if confirmed_until is not None:
@@ -478,7 +667,7 @@ class MemoryLedger:
                 future.set_result(None)
                 return
 
-    async def load_live_tasks(self) -> AsyncIterator[list[StoredTask]]:
+    async def load_live_tasks(self, partition: int | None = None) -> AsyncIterator[list[StoredTask]]:
         """Oldest first."""
         live = sorted(
             (stored for stored in self.tables.tasks.values() if not stored.status.state.final),
@@ -488,7 +677,9 @@ class MemoryLedger:
             await asyncio.sleep(0)
             yield live[at : at + _PAGE]
 
-    async def load_finished_since(self, at: datetime) -> AsyncIterator[list[StoredTask]]:
+    async def load_finished_since(
+        self, at: datetime, partition: int | None = None
+    ) -> AsyncIterator[list[StoredTask]]:
         """What became final since then."""
         await asyncio.sleep(0)
         yield [
@@ -497,7 +688,9 @@ class MemoryLedger:
             if stored.status.finished_at is not None and stored.status.finished_at >= at
         ]
 
-    async def load_attempts_since(self, at: datetime) -> AsyncIterator[list[EndedAttempt]]:
+    async def load_attempts_since(
+        self, at: datetime, partition: int | None = None
+    ) -> AsyncIterator[list[EndedAttempt]]:
         """What ended since then while its task went on."""
         await asyncio.sleep(0)
         yield [
@@ -518,19 +711,28 @@ class MemoryLedger:
     async def sweep(self, confirmed_until: datetime | None) -> list[Message]:
         """Take the messages."""
         await self._reach()
-        error = self._fence()
-        if error is not None:
-            raise error
-        if confirmed_until is not None:
+        owner = self._fence() is None
+        if confirmed_until is not None and owner:
             self.tables.confirmed_until = confirmed_until
-        messages, self.tables.messages = self.tables.messages, []
-        return messages
+        taken: list[Message] = []
+        left: list[Message] = []
+        for message in self.tables.messages:
+            mine = owner if message.engine_id is None else message.engine_id == self._engine_id
+            (taken if mine else left).append(message)
+        self.tables.messages = left
+        for callback in self._lookers:
+            callback(self.fleet)
+        return taken
 
     def on_wake(self, callback: Callable[[], None]) -> None:
         """Remember whom to wake."""
         self._wake.append(callback)
 
-    def on_fenced(self, callback: Callable[[], None]) -> None:
+    def on_fleet(self, callback: Callable[[Fleet], None]) -> None:
+        """Remember whom to tell of each sweep."""
+        self._lookers.append(callback)
+
+    def on_fenced(self, callback: Callable[[int], None]) -> None:
         """Remember whom to tell that the lease is gone."""
         self._losers.append(callback)
 
@@ -542,8 +744,8 @@ class MemoryLedger:
         batch, self._queue = self._queue, deque()
         for commit in batch:
             commit()
-        for callback in self._losers:
-            callback()
+        for callback in list(self._losers):
+            callback(0)
 
     def wake(self) -> None:
         """As a NOTIFY would."""

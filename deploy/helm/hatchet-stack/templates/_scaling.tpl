@@ -43,19 +43,11 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/*
-How pods of the engine are replaced. A whole engine is ready only once the old one has given the lease up, so the
-old one must be allowed to go first: with maxUnavailable 0 a change would wait for ever. Of the parts, the one that
-clients reach stays until its successor is ready.
-*/}}
-{{- define "broadaxe.engineStrategy" -}}
+{{/* How pods are replaced: engines work side by side, so the old one stays until the new one is ready. */}}
+{{- define "broadaxe.strategy" -}}
 strategy:
   type: RollingUpdate
   rollingUpdate:
     maxSurge: 1
-    {{- if not (index (include "broadaxe.roles" .root | fromJson) .service) }}
-    maxUnavailable: {{ max 1 (int (index .root.Values .service).replicaCount) }}
-    {{- else }}
-    maxUnavailable: {{ ternary 0 1 (eq .service (include "broadaxe.front" .root)) }}
-    {{- end }}
+    maxUnavailable: 0
 {{- end }}

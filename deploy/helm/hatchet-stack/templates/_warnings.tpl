@@ -25,7 +25,6 @@ WARNING: postgres.enabled is for a trial: one pod without backups. For real use 
 {{- if and $values.sharedConfig.enabled (eq $values.sharedConfig.defaultAdminPassword "Admin123!!") $values.api.seedJob.enabled (not (hasKey (include "broadaxe.given" (dict "root" $ "service" "setup") | fromYaml) "ADMIN_PASSWORD")) }}
 WARNING: the administrator has the default password: set sharedConfig.defaultAdminPassword before the first install.
 {{- end }}
-{{- include "broadaxe.ownWarnings" . }}
 {{- if and $values.prometheus.serviceMonitor.enabled (not $values.prometheus.enabled) }}
 WARNING: prometheus.serviceMonitor.enabled has no effect without prometheus.enabled.
 {{- end }}
@@ -40,12 +39,5 @@ WARNING: {{ $.path }}{{ $key }} is not a value of this chart and has no effect.
 {{- else if and (kindIs "map" $value) (kindIs "map" (index $.known $key)) (index $.known $key) }}
 {{- include "broadaxe.unknown" (dict "given" $value "known" (index $.known $key) "path" (printf "%s%s." $.path $key)) }}
 {{- end }}
-{{- end }}
-{{- end }}
-
-{{/* Of hatchet-stack's engine; the parts of hatchet-ha work side by side. */}}
-{{- define "broadaxe.ownWarnings" -}}
-{{- if and (hasKey .Values "engine") (gt (int (dig "replicaCount" 1 (.Values.engine | default dict))) 1) (eq .Chart.Name "hatchet-stack") }}
-WARNING: engine.replicaCount is {{ .Values.engine.replicaCount }}: one engine schedules, the others wait and are not ready.
 {{- end }}
 {{- end }}

@@ -1,7 +1,17 @@
 """Scheduling and the limits of the engine."""
 
 from broadaxe.config.declare import ignored, section, used
-from broadaxe.config.kinds import BOOL, BYTES, COUNT, DAYS_AHEAD, DURATION, POSITIVE, POSITIVE_DURATION
+from broadaxe.config.kinds import (
+    BOOL,
+    BYTES,
+    COUNT,
+    DAYS_AHEAD,
+    DURATION,
+    LEASE_BY,
+    PARTITIONS,
+    POSITIVE,
+    POSITIVE_DURATION,
+)
 
 
 @section("Engine limits")
@@ -56,6 +66,40 @@ class EngineSettings:
         DAYS_AHEAD,
         default="3",
         meaning="Days for which table partitions are made ahead.",
+    )
+    tenant_partitions: int = used(
+        "SERVER_TENANT_PARTITIONS",
+        "engine.tenantPartitions",
+        PARTITIONS,
+        default="4",
+        meaning=(
+            "Over how many partitions tenants are spread; engines share these, a tenant is scheduled by one. "
+            "A new number counts once no engine with the old one runs."
+        ),
+    )
+    lease_by: str = used(
+        "SERVER_LEASE_BY",
+        "engine.leaseBy",
+        LEASE_BY,
+        default="lock",
+        meaning=(
+            "`lock`: a lease ends with its owner's connection. `time`: SERVER_LEASE_LIFE after its last sign "
+            "of life, for a lease connection through a transaction pooler, where no NOTIFY is heard."
+        ),
+    )
+    lease_life: float = used(
+        "SERVER_LEASE_LIFE",
+        "engine.leaseLife",
+        POSITIVE_DURATION,
+        default="5s",
+        meaning="With SERVER_LEASE_BY=time: silence of an engine after which others take its leases.",
+    )
+    engine_dead_after: float = used(
+        "SERVER_ENGINE_DEAD_AFTER",
+        "engine.engineDeadAfter",
+        POSITIVE_DURATION,
+        default="5s",
+        meaning="Silence of an engine after which the sessions of workers at it count as closed.",
     )
     worker_dead_after: float = used(
         "SERVER_WORKER_DEAD_AFTER",

@@ -73,13 +73,15 @@ class RuntimeSettings:
         default="0.0.0.0",
         meaning="Address the health port listens on (127.0.0.1 under `broadaxe dev`).",
     )
-    services: tuple[str, ...] = ignored(
+    services: tuple[str, ...] = used(
         "SERVER_SERVICES",
         "servicesString",
         SERVICES,
         default="all",
-        meaning="Which parts of Hatchet a process runs.",
-        reason="the command chooses: `server`, `engine` or `api`",
+        meaning=(
+            "Which parts of the engine a process runs: `grpc-api` (the SDKs' port), `scheduler` (decides who "
+            "runs what), `controllers` (upkeep of the database). Hatchet's older names are understood."
+        ),
     )
     paused_controllers: tuple[str, ...] = later(
         "SERVER_PAUSED_CONTROLLERS",

@@ -12,9 +12,10 @@ from broadaxe.engine.api import NewWorker, WorkerAction
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.dispatch.dispatcher import Dispatcher
-from broadaxe.engine.dispatch.sessions import Session, Written
-from broadaxe.engine.gate import Gate
+from broadaxe.engine.dispatch.sessions import Outlet, Session, Written
+from broadaxe.engine.gate import Gate, Moved
 from broadaxe.engine.held import HeldCalls
+from broadaxe.engine.scheduler.live import Delivery
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.workers import Worker
@@ -77,7 +78,7 @@ class WorkerDesk:
             registered_at=self._clock.now(),
         )
         await self._ledger.add_worker(row)
-        if self._gate.open and row.id not in self._memory.workers:
+        if self._gate.owns(tenant_id) and row.id not in self._memory.workers:
             worker = Worker(row, self._clock.monotonic())
             self._memory.add_worker(worker)
             self._liveness.watch(worker)
@@ -86,7 +87,7 @@ class WorkerDesk:
     async def open_session(self, tenant_id: TenantId, worker_id: UUID) -> Session:
         """A worker listens. NotFound; Unavailable when draining."""
         await self._gate.wait()
-        worker = await self._held.run(lambda: self._find(tenant_id, worker_id))
+        worker = await self._held.run(lambda: self.find(tenant_id, worker_id))
         opened_at = self._clock.now()
         if worker.sessions and opened_at <= worker.sessions[-1].opened_at:
             # The newest wins by its time, so no two may be equal.
@@ -94,7 +95,7 @@ class WorkerDesk:
         row_id = worker.row.id
         await self._held.run(lambda: self._ledger.set_session(tenant_id, row_id, opened_at, True))
         await self._gate.wait()
-        worker = await self._find(tenant_id, worker_id)
+        worker = await self.find(tenant_id, worker_id)
         session = Session(
             self._ids.uuid4(),
             worker_id,
@@ -106,20 +107,42 @@ class WorkerDesk:
         now = self._clock.monotonic()
         worker.sessions.append(session)
         worker.had_session = True
+        worker.silent = False
         worker.beat = worker.seen = now
         worker.beat_at = opened_at
+        self.welcome(worker, session)
+        return session
+
+    def welcome(self, worker: Worker, session: Outlet) -> None:
+        """A session is there, here or at another engine: what waited for it goes on."""
         self._liveness.watch(worker)
         self._dispatcher.opened(worker, session)
         self._liveness.returned(worker)
         self._scheduler.wake_worker(worker)
-        return session
+
+    def doubt(self, worker: Worker) -> None:
+        """One of several sessions is over: what was sent on it may have been lost."""
+        self._liveness.returned(worker)
+
+    def settle_in(self, worker: Worker) -> None:
+        """Its tenant's memory was rebuilt while its streams were open: nobody knows how far what it was sent
+        got, but for what still waits in a stream here."""
+        for live in worker.tasks.values():
+            for session in worker.sessions:
+                if isinstance(session, Session):
+                    where = session.delivery_of(live.id, live.status.attempt)
+                    if where is not None:
+                        live.delivery = Delivery.OUTBOX if where == "outbox" else Delivery.HANDED
+        self._liveness.watch(worker)
+        self._liveness.returned(worker)
+        self._scheduler.wake_worker(worker)
 
     async def heartbeat(self, tenant_id: TenantId, worker_id: UUID) -> None:
         """A sign of life. NotFound; FailedPrecondition tells the worker to open its stream again."""
         worker = self._memory.worker(tenant_id, worker_id)
         if worker is None:
             await self._gate.wait(admit_draining=True)
-            worker = await self._find(tenant_id, worker_id)
+            worker = await self.find(tenant_id, worker_id)
         now = self._clock.monotonic()
         worker.seen = now
         worker.beat_at = self._clock.now()
@@ -134,7 +157,7 @@ class WorkerDesk:
     async def unsubscribe(self, tenant_id: TenantId, worker_id: UUID) -> None:
         """The worker leaves: its sessions end, what it runs stays with it. NotFound."""
         await self._gate.wait(admit_draining=True)
-        worker = await self._find(tenant_id, worker_id)
+        worker = await self.find(tenant_id, worker_id)
         for session in list(worker.sessions):
             session.end()
 
@@ -163,12 +186,14 @@ class WorkerDesk:
             self._scheduler.wake_worker(worker)
 
     def end_sessions(self) -> None:
-        """The process drains or lost the lease: every stream ends cleanly."""
+        """The process drains: every stream that is here ends cleanly. Those at other engines go on."""
         for worker in list(self._memory.workers.values()):
             for session in list(worker.sessions):
-                session.end()
+                if isinstance(session, Session):
+                    session.end()
 
-    async def _find(self, tenant_id: TenantId, worker_id: UUID) -> Worker:
+    async def find(self, tenant_id: TenantId, worker_id: UUID) -> Worker:
+        """A worker, read from its row if it is not in memory. NotFound."""
         worker = self._memory.worker(tenant_id, worker_id)
         if worker is not None:
             return worker
@@ -178,6 +203,8 @@ class WorkerDesk:
         known = self._memory.worker(tenant_id, worker_id)
         if known is not None:
             return known
+        if not self._gate.owns(tenant_id):
+            raise Moved("the tenant is scheduled by another engine now")
         worker = Worker(row, self._clock.monotonic())
         self._memory.add_worker(worker)
         self._liveness.watch(worker)

@@ -4,12 +4,13 @@ from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError
 from broadaxe.domain.ids import TenantId
-from broadaxe.domain.task import Failed, SendFailed, TaskFacts, TaskState, WorkerLost
+from broadaxe.domain.task import Failed, SendFailed, TaskFacts, TaskState, TaskStatus, WorkerLost
 from broadaxe.engine.api import ActionKind, WorkerAction
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.dispatch.payload import cancel_action, start_action
-from broadaxe.engine.dispatch.sessions import Session, Written
+from broadaxe.engine.dispatch.sessions import Outlet, Session, Written
+from broadaxe.engine.elsewhere.remote import RemoteSession
 from broadaxe.engine.scheduler.live import Delivery, LiveTask, StepPlan
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.scheduler import Scheduler
@@ -17,6 +18,7 @@ from broadaxe.engine.scheduler.workers import Worker
 from broadaxe.engine.scheduler.writes import TaskWrites
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import RunTraces
+from broadaxe.store.ledger import Message
 
 _LOST_IN_TRANSPORT = "The worker's stream ended while the task was being sent"
 
@@ -50,12 +52,27 @@ class Dispatcher:
         """Write through this."""
         self._writes = writes
 
+    def orders(self, live: LiveTask, status: TaskStatus) -> tuple[Message, ...]:
+        """What must be committed with an assignment, when the worker listens at another engine: that engine's
+        order to send."""
+        worker = self._memory.workers.get(status.worker_id) if status.worker_id is not None else None
+        session = _newest(worker) if worker is not None else None
+        return (session.order(live.facts, status.attempt),) if isinstance(session, RemoteSession) else ()
+
     def start(self, live: LiveTask) -> None:
         """Send an assigned attempt; if no session takes it, it goes back to the queue."""
+        worker = self._worker(live)
+        ordered = worker is not None and any(
+            isinstance(session, RemoteSession) and session.ordered(live.id, live.status.attempt)
+            for session in worker.sessions
+        )
+        if ordered:
+            live.delivery = Delivery.SENT
+            live.drop_input(self._options.kept_input)
+            return
         if live.input is None:
             self._load(live)
             return
-        worker = self._worker(live)
         action = start_action(live, live.input, self._traces.worker_traceparent(live))
         if worker is not None and _offer(worker, action):
             live.delivery = Delivery.OUTBOX
@@ -71,13 +88,13 @@ class Dispatcher:
             return
         if live.delivery is Delivery.NONE:
             return
-        action = cancel_action(live, attempt)
+        action = cancel_action(live.facts, live.plan, attempt)
         if _offer(worker, action):
             self._stopping[(live.id, attempt)] = (live.facts, live.plan)
         elif len(worker.cancels) < self._options.outbox_limit:
             worker.cancels.append(action)
 
-    def opened(self, worker: Worker, session: Session) -> None:
+    def opened(self, worker: Worker, session: Outlet) -> None:
         """A session is there: what should have been stopped meanwhile is told first."""
         cancels, worker.cancels = worker.cancels, []
         for action in cancels:
@@ -193,6 +210,11 @@ class Dispatcher:
             else:
                 assert self._writes is not None
                 self._writes.submit(live, Failed(status.attempt, b"The task's input is missing", True))
+
+
+def _newest(worker: Worker) -> Outlet | None:
+    """The session that the next message is offered to first."""
+    return next((session for session in reversed(worker.sessions) if session.has_room), None)
 
 
 def _offer(worker: Worker, action: WorkerAction) -> bool:

@@ -5,8 +5,9 @@ from uuid import UUID
 
 import msgspec
 
+from broadaxe.domain.task import TaskFacts
 from broadaxe.engine.api import ActionKind, WorkerAction
-from broadaxe.engine.scheduler.live import LiveTask
+from broadaxe.engine.scheduler.live import LiveTask, StepPlan
 
 _BEFORE = b'{"input":'
 _AFTER = (
@@ -47,16 +48,18 @@ def start_action(live: LiveTask, input: bytes, traceparent: str | None) -> Worke
     if traceparent is not None:
         metadata = with_traceparent(metadata, traceparent)
     payload = start_payload(input, live.facts.triggers)
-    return _action(live, ActionKind.START, live.status.attempt, payload, metadata)
+    return _action(live.facts, live.plan, ActionKind.START, live.status.attempt, payload, metadata)
 
 
-def cancel_action(live: LiveTask, attempt: int) -> WorkerAction:
+def cancel_action(facts: TaskFacts, plan: StepPlan, attempt: int) -> WorkerAction:
     """CANCEL for one attempt."""
-    return _action(live, ActionKind.CANCEL, attempt, b"", live.facts.metadata)
+    return _action(facts, plan, ActionKind.CANCEL, attempt, b"", facts.metadata)
 
 
-def _action(live: LiveTask, kind: ActionKind, attempt: int, payload: bytes, metadata: bytes) -> WorkerAction:
-    facts, step = live.facts, live.plan.step
+def _action(
+    facts: TaskFacts, plan: StepPlan, kind: ActionKind, attempt: int, payload: bytes, metadata: bytes
+) -> WorkerAction:
+    step = plan.step
     parent: UUID | None = facts.parent_task_id
     return WorkerAction(
         kind=kind,

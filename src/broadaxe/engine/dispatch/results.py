@@ -3,7 +3,7 @@
 import asyncio
 from asyncio import Future
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 from uuid import UUID
@@ -125,6 +125,9 @@ class RunResults:
         self._kept_bytes = 0
         self._asked: dict[TenantId, dict[UUID, None]] = {}
         self._all: set[Subscription] = set()
+        self.want: Callable[[TenantId, Sequence[UUID]], None] = lambda tenant_id, ids: None
+        """Ask for the ends of runs of a tenant that another engine schedules."""
+        self.owns: Callable[[TenantId], bool] = lambda tenant_id: True
 
     def __len__(self) -> int:
         return len(self._all)
@@ -146,6 +149,7 @@ class RunResults:
             return
         self._waiting.setdefault(key, []).append(subscription)
         if self._memory.task(tenant_id, run_id) is None:
+            self.want(tenant_id, (run_id,))
             self._ask(tenant_id, (run_id,))
 
     def leave(self, subscription: Subscription, tenant_id: TenantId) -> None:
@@ -182,7 +186,19 @@ class RunResults:
             if self._memory.task(tenant_id, run_id) is None:
                 by_tenant.setdefault(tenant_id, []).append(run_id)
         for tenant_id, ids in by_tenant.items():
+            self.want(tenant_id, ids)
             self._ask(tenant_id, ids)
+
+    async def look(self, tenant_id: TenantId, ids: Sequence[UUID], *, again: bool) -> None:
+        """Runs may have ended elsewhere. `again`: ask anew for those that have not."""
+        waiting = [run_id for run_id in ids if (tenant_id, run_id) in self._waiting]
+        if not waiting:
+            return
+        for stored in await self._ledger.get_tasks(tenant_id, waiting):
+            await self._found(stored)
+        left = [run_id for run_id in waiting if (tenant_id, run_id) in self._waiting]
+        if again and left:
+            self.want(tenant_id, left)
 
     def forget(self) -> None:
         """The lease is gone: another process may run things again."""
@@ -199,7 +215,9 @@ class RunResults:
         result = RunFinished(facts.run_id, (task_result(facts, step_name, status),))
         ended = nanoseconds(status.finished_at) if status.finished_at is not None else 0
         finished = Finished(result, run_context(facts), ended)
-        self._keep(key, finished)
+        if self.owns(facts.tenant_id):
+            # Elsewhere it may run again without a word to this engine.
+            self._keep(key, finished)
         for subscription in self._waiting.pop(key, ()):
             subscription.deliver(finished)
 

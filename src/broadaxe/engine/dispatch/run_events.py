@@ -35,7 +35,8 @@ Pair = tuple[TenantId, str, str]
 class Watch:
     """One watcher: an iteration over events that ends with a hang-up."""
 
-    def __init__(self, limit: int, leave: "Callable[[Watch], None]") -> None:
+    def __init__(self, tenant_id: TenantId, limit: int, leave: "Callable[[Watch], None]") -> None:
+        self.tenant_id = tenant_id
         self._limit = limit
         self._leave = leave
         self._events: deque[RunEvent] = deque()
@@ -106,7 +107,7 @@ class RunEvents:
     async def watch_run(self, tenant_id: TenantId, run_id: UUID) -> Watch:
         """Events of one run. NotFound when it does not appear for a while."""
         await self._gate.wait()
-        watch = Watch(self._options.watch_buffer, self._leave)
+        watch = Watch(tenant_id, self._options.watch_buffer, self._leave)
         if self._memory.task(tenant_id, run_id) is None and not await self._ledger.get_tasks(
             tenant_id, [run_id]
         ):
@@ -120,7 +121,7 @@ class RunEvents:
     async def watch_metadata(self, tenant_id: TenantId, key: str, value: str) -> Watch:
         """Events of all runs with this pair."""
         await self._gate.wait()
-        watch = Watch(self._options.watch_buffer, self._leave)
+        watch = Watch(tenant_id, self._options.watch_buffer, self._leave)
         self._by_pair.setdefault((tenant_id, key, value), set()).add(watch)
         for live in list(self._memory.tasks.values()):
             if live.facts.tenant_id == tenant_id and matches(live.facts.metadata, key, value):
@@ -200,6 +201,15 @@ class RunEvents:
         for order in self._orders.values():
             order.flush()
         self._orders.clear()
+
+    def close_for(self, gone: Callable[[TenantId], bool]) -> None:
+        """The lease of some tenants is gone: their streams end."""
+        watches = {watch for some in self._by_run.values() for watch in some}
+        for watch in watches | {watch for some in self._by_pair.values() for watch in some}:
+            if gone(watch.tenant_id):
+                watch.end()
+        for task_id in [one for one in self._orders if self._memory.tasks.get(one) is None]:
+            self._orders.pop(task_id).flush()
 
     # -- the rest ---------------------------------------------------------------------------------------
 

@@ -40,6 +40,27 @@ class SessionOwner(Protocol):
         """It is over. `unsent` never left; `doubtful` were with the transport, unconfirmed."""
 
 
+class Outlet(Protocol):
+    """A worker's stream as the owner of its tenant sees it: open here, or at another engine."""
+
+    worker_id: UUID
+    opened_at: datetime
+    open: bool
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it takes another message."""
+
+    def offer(self, action: WorkerAction) -> bool:
+        """Queue a message; False when it is full or over."""
+
+    def withdraw(self, task_id: UUID, attempt: int) -> bool:
+        """Take a START back; True if it never left."""
+
+    def end(self) -> None:
+        """The engine ends it."""
+
+
 class Session:
     """One open stream. Implements `engine.api.WorkerSession`."""
 
@@ -58,7 +79,8 @@ class Session:
         self._limit = limit
         self._limit_bytes = limit_bytes
         self._bytes = 0
-        self._owner = owner
+        self.owner = owner
+        """Another one when the tenant's scheduling moves to or from another engine; the stream goes on."""
         self._outbox: OrderedDict[Key, WorkerAction] = OrderedDict()
         self._handed: OrderedDict[Key, WorkerAction] = OrderedDict()
         self._waiter: Future[None] | None = None
@@ -94,6 +116,11 @@ class Session:
         self._bytes -= len(action.payload)
         return True
 
+    def delivery_of(self, task_id: UUID, attempt: int) -> str | None:
+        """`outbox` or `handed` for a START that has not been written yet."""
+        key = (task_id, attempt, ActionKind.START)
+        return "outbox" if key in self._outbox else "handed" if key in self._handed else None
+
     def end(self) -> None:
         """The engine ends it: the iteration stops, what the transport has may still be confirmed."""
         self._finish([])
@@ -112,16 +139,16 @@ class Session:
         key, action = self._outbox.popitem(last=False)
         self._bytes -= len(action.payload)
         self._handed[key] = action
-        self._owner.handed(self, action)
+        self.owner.handed(self, action)
         if self._was_full and len(self._outbox) * 2 <= self._limit and self._bytes * 2 <= self._limit_bytes:
             self._was_full = False
-            self._owner.room_made(self)
+            self.owner.room_made(self)
         return action
 
     def sent(self, action: WorkerAction, started_ns: int, ended_ns: int, size: int) -> None:
         """The transport wrote the message."""
         if self._handed.pop((action.task_id, action.attempt, action.kind), None) is not None:
-            self._owner.written(self, Written(action, started_ns, ended_ns, size))
+            self.owner.written(self, Written(action, started_ns, ended_ns, size))
 
     def close(self) -> None:
         """The client hung up, or the transport is done with the stream. Calling it again is fine."""
@@ -136,7 +163,7 @@ class Session:
         unsent = list(self._outbox.values())
         self._outbox.clear()
         self._wake()
-        self._owner.closed(self, unsent, doubtful)
+        self.owner.closed(self, unsent, doubtful)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

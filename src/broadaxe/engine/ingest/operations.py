@@ -63,7 +63,7 @@ class Operations:
         """Cancel what is not final; the ids that were. Returns after the commits."""
         await self._gate.wait(admit_draining=True)
         limit = self._options.cancel_limit
-        wanted = await self._wanted(tenant_id, ids, where, limit, final=False)
+        wanted = await self.wanted(tenant_id, ids, where, limit, final=False)
         lives = [live for live in (self._memory.task(tenant_id, one) for one in wanted) if live is not None]
         origin.touched += [run_context(live.facts) for live in lives if sampled(live.facts)]
         futures = [
@@ -81,7 +81,7 @@ class Operations:
         if not self._options.replay_enabled:
             raise FailedPrecondition("replay is switched off")
         await self._gate.wait()
-        wanted = await self._wanted(tenant_id, ids, where, self._options.replay_limit, final=True)
+        wanted = await self.wanted(tenant_id, ids, where, self._options.replay_limit, final=True)
         lives: list[LiveTask] = []
         for at in range(0, len(wanted), _PAGE):
             for stored in await self._ledger.get_tasks(tenant_id, wanted[at : at + _PAGE]):
@@ -105,13 +105,7 @@ class Operations:
         attempt: int | None,
     ) -> None:
         """Store a log line. NotFound for an unknown task, InvalidArgument for a bad line."""
-        if not 1 <= len(message) <= _LOG_LIMIT or "\x00" in message:
-            raise InvalidArgument(f"message: must have 1 to {_LOG_LIMIT} characters, without U+0000")
-        kind = (level or "INFO").upper()
-        if kind not in _LEVELS:
-            raise InvalidArgument(f"level: must be one of {', '.join(sorted(_LEVELS))}")
-        if metadata:
-            require_object("metadata", metadata)
+        kind = checked_line(level, message, metadata)
         await self._gate.wait(admit_draining=True)
         live = self._memory.task(tenant_id, task_id)
         if live is not None:
@@ -126,9 +120,10 @@ class Operations:
         )
         await asyncio.shield(self._ledger.add_log_lines([line]))
 
-    async def _wanted(
+    async def wanted(
         self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, limit: int, final: bool
     ) -> list[UUID]:
+        """The ids that a request names, or that its filter finds. InvalidArgument for too many."""
         if where is not None and ids:
             raise InvalidArgument("give either external_ids or filter, not both")
         if len(ids) > limit:
@@ -149,3 +144,15 @@ class Operations:
         return LiveTask(
             facts, stored.status, plan, need_of(plan, facts), self._memory.next_order(), facts.input
         )
+
+
+def checked_line(level: str | None, message: str, metadata: bytes) -> str:
+    """The level of a log line as it is stored. InvalidArgument for a line that is not taken."""
+    if not 1 <= len(message) <= _LOG_LIMIT or "\x00" in message:
+        raise InvalidArgument(f"message: must have 1 to {_LOG_LIMIT} characters, without U+0000")
+    kind = (level or "INFO").upper()
+    if kind not in _LEVELS:
+        raise InvalidArgument(f"level: must be one of {', '.join(sorted(_LEVELS))}")
+    if metadata:
+        require_object("metadata", metadata)
+    return kind

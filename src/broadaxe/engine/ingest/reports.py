@@ -20,6 +20,7 @@ from broadaxe.domain.task import (
 )
 from broadaxe.engine.api import EventKind, Origin, WorkerEvent
 from broadaxe.engine.context import EngineContext
+from broadaxe.engine.elsewhere.reports import ReportsElsewhere
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.held import HeldCalls
 from broadaxe.engine.scheduler.live import LiveTask
@@ -52,6 +53,7 @@ class Reports:
         self._memory = memory
         self._writes = writes
         self._tally = tally
+        self._elsewhere: ReportsElsewhere | None = None
 
     async def event(self, tenant_id: TenantId, event: WorkerEvent, origin: Origin) -> None:
         """A report; returns after the commit. A stale one returns as if accepted and is counted.
@@ -60,15 +62,22 @@ class Reports:
         """
         while True:
             await self._admitted()
-            generation = self._gate.generation
+            generation = self._gate.generation_of(tenant_id)
             try:
-                await self._once(tenant_id, event, origin)
+                if self._gate.owns(tenant_id) or self._elsewhere is None:
+                    await self._once(tenant_id, event, origin)
+                else:
+                    await self._elsewhere.event(tenant_id, event, origin)
             except Unavailable as error:
-                if self._gate.open and self._gate.generation == generation:
+                if self._gate.open and self._gate.generation_of(tenant_id) == generation:
                     raise ResourceExhausted(error.message) from error
-                # The lease changed hands meanwhile: the report is judged anew on the new memory.
+                # The lease changed hands meanwhile: the report is judged anew, on memory or on the row.
             else:
                 return
+
+    def use(self, elsewhere: ReportsElsewhere) -> None:
+        """Take the reports about tenants that another engine schedules there."""
+        self._elsewhere = elsewhere
 
     async def _admitted(self) -> None:
         """Hold the caller until this process may act.
@@ -91,7 +100,7 @@ class Reports:
             origin.parent = attempt_context(live.facts, attempt)
         if event.kind is EventKind.ACKNOWLEDGED:
             return
-        change = self._change(event, attempt)
+        change = self.translate(event, attempt)
         try:
             status = await self._writes.submit(live, change)
         except StoreError as error:
@@ -108,6 +117,9 @@ class Reports:
         """Move the execution deadline on. NotFound when the task does not run."""
         if not 0 < seconds <= _LONGEST_REFRESH:
             raise InvalidArgument("increment_timeout_by: must be more than nothing and at most ten years")
+        await self._admitted()
+        if self._elsewhere is not None and not self._gate.owns(tenant_id):
+            return await self._elsewhere.refresh_timeout(tenant_id, task_id, seconds)
         status = await self._change_running(tenant_id, task_id, TimeoutRefreshed(seconds))
         if status is None or status.timeout_at is None:
             raise NotFound(f"task {task_id} is not running")
@@ -115,6 +127,10 @@ class Reports:
 
     async def release_slot(self, tenant_id: TenantId, task_id: UUID) -> None:
         """Free the task's slot while it goes on. NotFound when it does not run."""
+        await self._admitted()
+        if self._elsewhere is not None and not self._gate.owns(tenant_id):
+            await self._elsewhere.release_slot(tenant_id, task_id)
+            return
         status = await self._change_running(tenant_id, task_id, SlotReleased())
         if status is None:
             live = self._memory.task(tenant_id, task_id)
@@ -124,13 +140,13 @@ class Reports:
     async def _change_running(
         self, tenant_id: TenantId, task_id: UUID, event: TaskEvent
     ) -> TaskStatus | None:
-        await self._admitted()
         live: LiveTask | None = self._memory.task(tenant_id, task_id)
         if live is None or live.status.state is not TaskState.ASSIGNED:
             raise NotFound(f"task {task_id} is not running")
         return await self._writes.submit(live, event)
 
-    def _change(self, event: WorkerEvent, attempt: int) -> TaskEvent:
+    def translate(self, event: WorkerEvent, attempt: int) -> TaskEvent:
+        """What a report says about an attempt."""
         kind, payload = event.kind, event.payload
         if kind is EventKind.STARTED:
             return Started(attempt)

@@ -20,7 +20,7 @@ from broadaxe.domain.errors import (
 from broadaxe.domain.event_filters import ExpressionFailure
 from broadaxe.domain.idempotency import COLLISION, BulkCollision, Collision
 from broadaxe.domain.ids import TenantId
-from broadaxe.domain.task import Assigned, TaskStatus
+from broadaxe.domain.task import Assigned, TaskFacts, TaskStatus
 from broadaxe.domain.transitions import decide
 from broadaxe.domain.user_event import UserEvent
 from broadaxe.engine.api import Origin, Trigger
@@ -30,7 +30,7 @@ from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.keys import Keys
 from broadaxe.engine.ingest.planning import Parent, Planner, check, claim_of, need_of, waiting_status
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
-from broadaxe.engine.scheduler.live import LiveTask, StepPlan
+from broadaxe.engine.scheduler.live import LiveTask, Need, StepPlan
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.workers import Worker
@@ -67,7 +67,11 @@ class Triggers:
         traces: RunTraces,
         tally: Tally,
         keys: Keys,
+        *,
+        owned: bool = True,
     ) -> None:
+        """`owned`: the tenants' memory is here. Else tasks are born waiting, and their owner is told."""
+        self._owned = owned
         self._ledger = context.ledger
         self._clock = context.clock
         self._options = context.options
@@ -192,7 +196,8 @@ class Triggers:
         answer: Future[list[UUID]] = asyncio.get_running_loop().create_future()
         self._in_flight += 1
         try:
-            future = self._ledger.create_tasks(tasks, patience=self._options.patience, event=event)
+            create = self._ledger.create_tasks if self._owned else self._ledger.create_elsewhere
+            future = create(tasks, patience=self._options.patience, event=event)
         except BroadaxeError as error:
             future = asyncio.get_running_loop().create_future()
             future.set_exception(error)
@@ -222,23 +227,26 @@ class Triggers:
         facts = self._planner.facts(tenant_id, trigger, plan, parent, origin, now, rooted=fire is not None)
         status: TaskStatus = waiting_status(now)
         need = need_of(plan, facts)
-        worker = None
-        if not self._memory.pauses.holds(tenant_id, facts.workflow_id):
-            worker = self._scheduler.reserve(tenant_id, plan.step.action, need, facts.id)
+        worker = self._reserve(tenant_id, plan, need, facts)
         if worker is not None:
             decision = decide(status, plan.policy, Assigned(worker.row.id), now)
             assert decision is not None
             status = decision.status
-        else:
+        elif self._owned:
             self._memory.queue(tenant_id, plan.step.action).arriving += 1
         live = LiveTask(facts, status, plan, need, self._memory.next_order(), facts.input)
         place = run_context(facts)
         if origin.parent is None or place.sampled:
             origin.parent = place
         trace = place if place.sampled else None
-        coming = Coming(live, worker, self._gate.generation)
+        coming = Coming(live, worker, self._gate.generation_of(tenant_id))
         claim = claim_of(trigger) if fire is None else None
         return coming, NewTask(facts, status, claim, trace, fire, trigger.key)
+
+    def _reserve(self, tenant_id: TenantId, plan: StepPlan, need: Need, facts: TaskFacts) -> Worker | None:
+        if not self._owned or self._memory.pauses.holds(tenant_id, facts.workflow_id):
+            return None
+        return self._scheduler.reserve(tenant_id, plan.step.action, need, facts.id)
 
     def _created(
         self,
@@ -297,7 +305,8 @@ class Triggers:
             self._arrived(one.live)
 
     def _current(self, one: Coming) -> bool:
-        return self._gate.open and self._gate.generation == one.generation
+        """Whether memory still is what it was when the task was planned."""
+        return self._owned and self._gate.generation_of(one.live.facts.tenant_id) == one.generation != 0
 
     def _arrived(self, live: LiveTask) -> None:
         queue = self._memory.queue(*live.queue_key)

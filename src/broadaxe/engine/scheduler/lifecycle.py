@@ -26,12 +26,14 @@ from broadaxe.engine.dispatch.dispatcher import Dispatcher
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.scheduler.live import Delivery, LiveTask
 from broadaxe.engine.scheduler.memory import Memory
+from broadaxe.engine.scheduler.row_reads import RowReads
 from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.timers import Timers
 from broadaxe.engine.scheduler.workers import Worker
 from broadaxe.engine.scheduler.writes import TaskWrites
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import RunTraces, attempt_context, run_context
+from broadaxe.store.ledger import Message, StoredTask
 from broadaxe.telemetry.context import TraceContext
 
 _REASONS = {"Failed": "failure", "ExecutionTimedOut": "timeout", "WorkerLost": "worker_lost"}
@@ -79,6 +81,7 @@ class Lifecycle:
         self._tally = tally
         self._background = background
         self._watchers = watchers
+        self._rows = RowReads(context, background)
         self._writes = TaskWrites(context, timers, self)
         scheduler.use(self._writes)
         dispatcher.use(self._writes)
@@ -100,6 +103,17 @@ class Lifecycle:
             self._scheduler.enqueue(live)
         self._arm(live)
 
+    def arrived(self, live: LiveTask) -> None:
+        """A task that another engine created, or replayed, was read from its row."""
+        for watcher in self._watchers:
+            watcher.created(live)
+        self.adopt(live)
+
+    def passed_by(self, live: LiveTask) -> None:
+        """A task became final elsewhere before it was ever in memory."""
+        live.gone = True
+        self._over(live)
+
     def adopt(self, live: LiveTask) -> None:
         """A task was read from its row: put it where its state says."""
         self._memory.tasks[live.id] = live
@@ -115,6 +129,11 @@ class Lifecycle:
                 if not status.slot_released:
                     worker.hold(live.id, live.need.slots)
         self._arm(live)
+
+    def was_sent(self, live: LiveTask) -> None:
+        """Its START went out of this process while another one scheduled the task."""
+        if live.status.state is TaskState.ASSIGNED:
+            live.delivery = Delivery.SENT
 
     # -- Consequences -----------------------------------------------------------------------------------
 
@@ -164,6 +183,12 @@ class Lifecycle:
             # The end of a pause's patience: a person who cancels leaves the timer as it is.
             live.timer = self._timers.after(pause, partial(self._due, live, event))
 
+    def messages_of(self, live: LiveTask, event: TaskEvent, status: TaskStatus) -> tuple[Message, ...]:
+        """The order to send, when the worker listens at another engine."""
+        if not isinstance(event, Assigned):
+            return ()
+        return self._dispatcher.orders(live, status)
+
     def trace_of(self, live: LiveTask, event: TaskEvent) -> TraceContext | None:
         """Writes about an assigned attempt belong to it, others to the run."""
         facts = live.facts
@@ -177,7 +202,7 @@ class Lifecycle:
 
     def _revived(self, live: LiveTask) -> bool:
         """A final task runs again: it enters memory, unless a rebuild has put it there."""
-        if not self._gate.open or live.id in self._memory.tasks:
+        if not self._gate.owns(live.facts.tenant_id) or live.id in self._memory.tasks:
             return False
         live.drop_input(self._options.kept_input)
         self._memory.tasks[live.id] = live
@@ -228,7 +253,6 @@ class Lifecycle:
             self._tally.retried(live.facts.tenant_id, reason)
 
     def _ended(self, live: LiveTask, before: TaskStatus, event: TaskEvent) -> None:
-        after = live.status
         self._timers.cancel(live.timer)
         live.timer = None
         self._scheduler.remove(live)
@@ -236,6 +260,11 @@ class Lifecycle:
         live.gone = True
         if isinstance(event, ScheduleTimedOut):
             self._tally.scheduling_timed_out()
+        self._over(live)
+
+    def _over(self, live: LiveTask) -> None:
+        """Counts, spans and watchers of an end, whoever wrote it."""
+        after = live.status
         finished_at = after.finished_at or self._clock.now()
         seconds = max(0.0, (finished_at - live.facts.created_at).total_seconds())
         self._tally.finished(live.facts.tenant_id, after.state, seconds)
@@ -289,7 +318,7 @@ class Lifecycle:
     async def _reload(self, live: LiveTask, resume: Callable[[], None]) -> None:
         """Put the task where its row says. Held slots and queue places are given up first."""
         try:
-            stored = await self._ledger.get_task(live.facts.tenant_id, live.id)
+            stored = await self._rows.get(live.facts.tenant_id, live.id)
         except BroadaxeError:
             if live.gone:
                 resume()
@@ -298,26 +327,45 @@ class Lifecycle:
             self._timers.after(pause, partial(self.conflicted, live, resume))
             return
         if not live.gone:
-            before = live.status
-            self._scheduler.remove(live)
-            self._timers.cancel(live.timer)
-            if before.worker_id is not None:
-                worker = self._memory.workers.get(before.worker_id)
-                if worker is not None:
-                    worker.tasks.pop(live.id, None)
-                    self._scheduler.release(worker, live.id)
-            if stored is not None and not stored.status.state.final:
-                live.status = stored.status
-                self.adopt(live)
-            else:
-                if stored is not None:
-                    live.status = stored.status
-                live.gone = True
-                self._memory.tasks.pop(live.id, None)
-                if stored is not None:
-                    for watcher in self._watchers:
-                        watcher.finished(live)
+            self._follow(live, stored)
         resume()
+
+    def _follow(self, live: LiveTask, stored: StoredTask | None) -> None:
+        """Make memory of a task what its row says."""
+        before, delivery = live.status, live.delivery
+        self._scheduler.remove(live)
+        self._timers.cancel(live.timer)
+        live.timer = None
+        if stored is not None:
+            after = live.status = stored.status
+            if before.worker_id is not None and _stopped(before, after):
+                self._dispatcher.cancel(live, before.worker_id, before.attempt)
+        if before.worker_id is not None:
+            worker = self._memory.workers.get(before.worker_id)
+            if worker is not None:
+                worker.tasks.pop(live.id, None)
+                self._scheduler.release(worker, live.id)
+        if stored is None or stored.status.state.final:
+            live.gone = True
+            self._memory.tasks.pop(live.id, None)
+            if stored is not None:
+                self._over(live)
+            return
+        if stored.status.attempt != before.attempt:
+            live.order = self._memory.next_order()
+            live.delivery = Delivery.NONE
+        self.adopt(live)
+        if stored.status.state is TaskState.ASSIGNED and stored.status.attempt == before.attempt:
+            live.delivery = Delivery.SENT if stored.status.started_at is not None else delivery
+
+
+def _stopped(before: TaskStatus, after: TaskStatus) -> bool:
+    """Whether an attempt that its worker may still run was given up by somebody else."""
+    if before.state is not TaskState.ASSIGNED:
+        return False
+    if after.attempt == before.attempt:
+        return after.state is TaskState.CANCELLED
+    return after.internal_retries > before.internal_retries
 
 
 def _ahead(status: TaskStatus) -> bool:

@@ -80,6 +80,8 @@ class LiveTask:
     """None when it was too large to keep."""
     writing: bool = False
     """A state-changing write is in flight."""
+    reread: bool = False
+    """The row was changed by another engine while a write was in flight."""
     gone: bool = False
     """Dropped from memory: this process lost the lease, or the task is final."""
     held: HeldStart | None = None

@@ -1,5 +1,6 @@
 """All that the owner keeps in memory: a cache, rebuilt from rows at a take-over, dropped with the lease."""
 
+from collections.abc import Callable
 from uuid import UUID
 
 from broadaxe.domain.ids import TenantId
@@ -62,12 +63,13 @@ class Memory:
             if not ring.workers:
                 del self.rings[(worker.row.tenant_id, action)]
 
-    def clear(self) -> None:
-        """Forget everything: the lease is gone. Tasks are marked so that what still holds them stops."""
-        for live in self.tasks.values():
+    def forget(self, gone: Callable[[TenantId], bool]) -> None:
+        """Forget the tenants of a lease that is gone. Tasks are marked: what still holds them stops."""
+        for live in [live for live in self.tasks.values() if gone(live.facts.tenant_id)]:
             live.gone = True
-        self.tasks.clear()
-        self.queues.clear()
-        self.workers.clear()
-        self.rings.clear()
-        self.pauses.clear()
+            del self.tasks[live.id]
+        for worker in [worker for worker in self.workers.values() if gone(worker.row.tenant_id)]:
+            self.remove_worker(worker)
+        for key in [key for key in self.queues if gone(TenantId(key[0]))]:
+            del self.queues[key]
+        self.pauses.forget(gone)

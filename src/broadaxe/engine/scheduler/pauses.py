@@ -1,8 +1,9 @@
 """Which workflows are paused, and the waiting tasks that are kept from their queues because of it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from uuid import UUID
 
+from broadaxe.domain.ids import TenantId
 from broadaxe.domain.schedule import Pause
 from broadaxe.engine.scheduler.live import LiveTask
 from broadaxe.store.schedule_ledger import WorkflowPause
@@ -65,7 +66,9 @@ class Pauses:
         """All tasks that are kept."""
         return [live for parked in self._parked.values() for live in parked]
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._pauses.clear()
-        self._parked.clear()
+    def forget(self, gone: Callable[[TenantId], bool]) -> None:
+        """Forget the tenants of a lease that is gone."""
+        for key in [key for key in self._pauses if gone(TenantId(key[0]))]:
+            del self._pauses[key]
+        for key in [key for key in self._parked if gone(TenantId(key[0]))]:
+            del self._parked[key]

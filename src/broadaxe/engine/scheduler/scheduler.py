@@ -3,9 +3,11 @@
 import asyncio
 from asyncio import Future
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
+from broadaxe.domain.ids import TenantId
 from broadaxe.domain.task import Assigned, TaskState, TaskStatus
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.scheduler.live import LiveTask, Need
@@ -33,6 +35,8 @@ class Scheduler:
         self._planned = False
         self.stopped = False
         """While true nothing is assigned."""
+        self.decides: Callable[[TenantId], bool] = lambda tenant_id: True
+        """Whether this process assigns the tenant's tasks now."""
 
     def use(self, writes: TaskWrites) -> None:
         """Write through this."""
@@ -40,7 +44,7 @@ class Scheduler:
 
     def reserve(self, tenant_id: UUID, action: str, need: Need, task_id: UUID) -> Worker | None:
         """A worker for a task that is being created, its units taken; None when it has to wait."""
-        if self.stopped:
+        if self.stopped or not self.decides(TenantId(tenant_id)):
             return None
         queue = self._memory.queues.get((tenant_id, action))
         if queue is not None and not queue.nobody_before(need):
@@ -86,7 +90,7 @@ class Scheduler:
                 self.wake(queue)
 
     def clear(self) -> None:
-        """Forget the plan: memory was dropped."""
+        """Forget the plan."""
         for queue in self._dirty:
             queue.dirty = False
         self._dirty.clear()
@@ -121,6 +125,8 @@ class Scheduler:
     def _serve(self, queue: Queue, blocked: set[Need], limit: int, now: float) -> tuple[int, bool]:
         """Assign from one queue; how many, and whether it may have more to give."""
         assigned = 0
+        if not self.decides(TenantId(queue.tenant_id)):
+            return 0, False
         while assigned < limit:
             live = queue.first(blocked)
             if live is None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from broadaxe.domain.workflow import LabelValue
 from broadaxe.engine.api import WorkerAction
-from broadaxe.engine.dispatch.sessions import Session
+from broadaxe.engine.dispatch.sessions import Outlet
 from broadaxe.engine.scheduler.live import LiveTask
 from broadaxe.engine.scheduler.timers import Timer
 from broadaxe.store.ledger import WorkerRow
@@ -27,13 +27,14 @@ class Worker:
         "row",
         "seen",
         "sessions",
+        "silent",
         "tasks",
         "used",
     )
 
     def __init__(self, row: WorkerRow, seen: float) -> None:
         self.row = row
-        self.sessions: list[Session] = []
+        self.sessions: list[Outlet] = []
         """Oldest first."""
         self.beat: float | None = None
         """Monotonic time of the last heartbeat or opened session; None before the first."""
@@ -51,6 +52,8 @@ class Worker:
         """Units held, by task: from these the used units follow."""
         self.used: dict[str, int] = {}
         self.dead_timer: Timer | None = None
+        self.silent = False
+        """The engine that holds its session says that it is not heard of."""
 
     @property
     def id(self) -> UUID:

@@ -6,7 +6,7 @@ ride on another commit, or on the write of its own end.
 
 import asyncio
 from asyncio import Future
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
@@ -14,12 +14,12 @@ from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError, Unavailable
 from broadaxe.domain.idempotency import frees_at_end
-from broadaxe.domain.task import Decision, Started, TaskEvent, TaskStatus
+from broadaxe.domain.task import Assigned, Decision, Started, TaskEvent, TaskFacts, TaskStatus
 from broadaxe.domain.transitions import decide
 from broadaxe.engine.context import EngineContext
-from broadaxe.engine.scheduler.live import HeldStart, LiveTask, Submission
+from broadaxe.engine.scheduler.live import HeldStart, LiveTask, StepPlan, Submission
 from broadaxe.engine.scheduler.timers import Timer, Timers
-from broadaxe.store.ledger import TaskWrite
+from broadaxe.store.ledger import Message, TaskWrite
 from broadaxe.telemetry.context import TraceContext
 
 USUAL_COMMIT = timedelta(seconds=10)
@@ -40,6 +40,9 @@ class Consequences(Protocol):
 
     def failed(self, live: LiveTask, event: TaskEvent, error: BaseException) -> None:
         """The database refused the write, or the lease is lost. Memory is unchanged."""
+
+    def messages_of(self, live: LiveTask, event: TaskEvent, status: TaskStatus) -> tuple[Message, ...]:
+        """What other engines must be told in the same commit."""
 
     def trace_of(self, live: LiveTask, event: TaskEvent) -> TraceContext | None:
         """Where the write's commit-wait span belongs; None when it is not recorded."""
@@ -170,7 +173,9 @@ class TaskWrites:
             record=decision.record,
             notes=decision.notes,
             trace=self._after.trace_of(live, main.event),
-            frees_key_of=_freed(live, decision.status),
+            frees_key_of=freed_key(live.facts, live.plan, decision.status),
+            expect=status,
+            messages=self._after.messages_of(live, main.event, decision.status),
         )
         done = partial(self._done, live, main, decision, also)
         try:
@@ -232,24 +237,46 @@ class TaskWrites:
             self._continue(live)
         else:
             live.writing = True
-            self._after.conflicted(live, partial(self._resume, live, main, also))
+            live.reread = False
+            self._after.conflicted(live, partial(self._resume, live, (main, *also)))
 
-    def _resume(self, live: LiveTask, main: Submission, also: list[Submission]) -> None:
+    def reread(self, live: LiveTask) -> None:
+        """Another engine changed the row: read it again before anything else is decided about the task."""
+        if live.writing:
+            live.reread = True
+        elif not live.gone:
+            live.writing = True
+            live.reread = False
+            self._after.conflicted(live, partial(self._resume, live, ()))
+
+    def _resume(self, live: LiveTask, waiting: Sequence[Submission]) -> None:
+        """The row was read: what was decided on memory as it was is decided anew."""
         live.writing = False
-        for submission in (main, *also):
-            _answer(submission, None)
+        again = list(waiting)
+        if live.held is not None:
+            again = [*live.held.waiting, *again]
+            live.held = None
+            self._held.pop(live, None)
+        for submission in again:
+            # A waiting task was put back into its queue: it is assigned from there.
+            if isinstance(submission.event, Assigned):
+                _answer(submission, None)
+        live.backlog.extendleft(
+            reversed([submission for submission in again if not isinstance(submission.event, Assigned)])
+        )
         self._continue(live)
 
     def _continue(self, live: LiveTask) -> None:
+        if live.reread and not live.writing:
+            self.reread(live)
         while live.backlog and not live.writing:
             self._advance(live, live.backlog.popleft())
 
 
-def _freed(live: LiveTask, status: TaskStatus) -> UUID | None:
+def freed_key(facts: TaskFacts, plan: StepPlan, status: TaskStatus) -> UUID | None:
     """The run whose idempotency key its end frees. The end of one of several tasks is not the run's."""
-    facts = live.facts
     single = facts.run_id == facts.id
-    rule = live.plan.version.definition.idempotency
+    rule = plan.version.definition.idempotency
     return facts.run_id if status.state.final and single and frees_at_end(rule) else None
 
 

@@ -39,11 +39,16 @@ class ScheduleChanges:
 
     def has_crons(self, tenant_id: TenantId, workflow_id: UUID) -> bool:
         """Whether crons of the workflow wait here; in a process that does not schedule nobody knows."""
-        return not self._gate.open or self._schedules.book.has_crons(tenant_id, workflow_id)
+        return not self._gate.owns(tenant_id) or self._schedules.book.has_crons(tenant_id, workflow_id)
 
     async def announce(self, tenant_id: TenantId, changed: Changed) -> None:
         """Returns once the owner knows, or has a message."""
-        if not self._gate.open:
+        if changed.forget is not None and len(self._ledger.fleet.members) > 1:
+            body = msgspec.json.encode({"workflow": changed.forget})
+            await self._ledger.post([Message(tenant_id, MessageKind.WORKFLOW_CHANGED, body)])
+        if not self._gate.owns(tenant_id):
+            if changed.forget is not None:
+                self._catalog.forget(tenant_id, changed.forget)
             await post_change(self._ledger, tenant_id, changed)
             return
         await self.apply(tenant_id, changed)
@@ -56,7 +61,7 @@ class ScheduleChanges:
             self._timers.after(_RETRY, lambda: self._again(tenant_id, changed))
 
     def _again(self, tenant_id: TenantId, changed: Changed) -> None:
-        if self._gate.open:
+        if self._gate.owns(tenant_id):
             self._schedules.spawn(self.apply(tenant_id, changed), "following a change")
 
     async def _follow(self, tenant_id: TenantId, changed: Changed) -> None:

@@ -46,8 +46,10 @@ class Schedules:
     # -- ownership -------------------------------------------------------------------------------------
 
     def gained(self) -> None:
-        """This process schedules now: read what there is."""
-        self.spawn(self._load(self._gate.generation), "reading schedules")
+        """Other tenants than before are scheduled here: read anew what there is."""
+        self.dropped()
+        if self._gate.owned:
+            self.spawn(self._load(self._gate.generation), "reading schedules")
 
     def dropped(self) -> None:
         """It does not any more: forget everything."""
@@ -66,7 +68,7 @@ class Schedules:
 
     def healthy(self) -> bool:
         """Whether the book is whole, if this process schedules."""
-        return not self._gate.open or self._known_until is not None
+        return not self._gate.owned or self._known_until is not None
 
     # -- changes ---------------------------------------------------------------------------------------
 
@@ -105,14 +107,14 @@ class Schedules:
             _LOG.warning("schedules cannot be read: %s", error.message)
             self._load_after(_RETRY, generation)
             return
-        if generation != self._gate.generation or not self._gate.open:
+        if generation != self._gate.generation or not self._gate.owned:
             return
         self._known_until = until
         self._load_after(self._horizon.total_seconds() / 2, generation)
         self._arm()
 
     def _load_after(self, seconds: float, generation: int) -> None:
-        if generation == self._gate.generation and self._gate.open and not self._gate.draining:
+        if generation == self._gate.generation and self._gate.owned and not self._gate.draining:
             self._loading = self._timers.after(seconds, partial(self._load_again, generation))
 
     def _load_again(self, generation: int) -> None:
@@ -120,6 +122,8 @@ class Schedules:
 
     def _put_crons(self, plans: Sequence[CronPlan]) -> None:
         for plan in plans:
+            if not self._gate.owns(plan.tenant_id):
+                continue
             try:
                 due = CronCalendar(plan.expression).after(plan.settled_until)
             except ValueError as error:
@@ -132,6 +136,8 @@ class Schedules:
     def _put_planned(self, plans: Sequence[ScheduledPlan], until: datetime | None = None) -> None:
         until = until or self._known_until
         for plan in plans:
+            if not self._gate.owns(plan.tenant_id):
+                continue
             if until is None or plan.trigger_at < until:
                 entry = Entry(plan.tenant_id, plan.id, plan.workflow_id, plan.trigger_at, False)
                 self.book.put(entry)
@@ -144,13 +150,13 @@ class Schedules:
         self._timer = None
         due = self.book.next_due()
         idle = self._round is None or self._round.done()
-        if due is not None and idle and self._gate.open and not self._gate.draining:
+        if due is not None and idle and self._gate.owned and not self._gate.draining:
             # Looked at again after a while: the wall clock may be set.
             self._timer = self._timers.when(min(due, self._clock.now() + _LONGEST_SLEEP), self._due)
 
     def _due(self) -> None:
         self._timer = None
-        if self._gate.open and not self._gate.draining:
+        if self._gate.owned and not self._gate.draining:
             self._round = self.spawn(self._rounds(self._gate.generation), "starting what is due")
 
     async def _rounds(self, generation: int) -> None:
@@ -160,8 +166,9 @@ class Schedules:
             if not entries:
                 break
             waiting = await self._firing.fire(entries)
-            if generation != self._gate.generation or not self._gate.open or self._gate.draining:
-                return
+            if generation != self._gate.generation or not self._gate.owned or self._gate.draining:
+                # The book was read anew meanwhile, and was left to this round's end.
+                break
             self.book.restore(waiting)
         self._round = None
         self._arm()

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from datetime import datetime
+from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError
 from broadaxe.domain.ids import TenantId, WorkerId
@@ -10,6 +12,7 @@ from broadaxe.engine.context import EngineContext
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.timers import Timer, Timers
+from broadaxe.engine.scheduler.workers import Worker
 
 _LOG = logging.getLogger(__name__)
 
@@ -17,7 +20,16 @@ _LOG = logging.getLogger(__name__)
 class Heartbeats:
     """The rows are for people and for the next engine; this one decides from memory."""
 
-    def __init__(self, context: EngineContext, gate: Gate, memory: Memory, timers: Timers) -> None:
+    def __init__(
+        self,
+        context: EngineContext,
+        gate: Gate,
+        memory: Memory,
+        timers: Timers,
+        guests: Mapping[UUID, Worker],
+    ) -> None:
+        """`guests`: workers that listen here while another engine schedules their tenant."""
+        self._guests = guests
         self._ledger = context.ledger
         self._every = context.options.heartbeat_flush
         self._gate = gate
@@ -46,7 +58,7 @@ class Heartbeats:
         """Write what changed since the last time."""
         changed = [
             (worker, worker.beat_at)
-            for worker in self._memory.workers.values()
+            for worker in (*self._memory.workers.values(), *self._guests.values())
             if worker.beat_at is not None and worker.beat_at != worker.flushed_at
         ]
         if not changed:

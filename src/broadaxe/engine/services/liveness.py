@@ -50,7 +50,7 @@ class Liveness:
                 self._writes.submit(live, WorkerLost(live.status.attempt, reason))
 
     def _left(self, worker: Worker) -> float:
-        since = max(worker.seen, self._gate.opened_at)
+        since = max(worker.seen, self._gate.since(worker.row.tenant_id))
         return since + self._options.dead_after - self._clock.monotonic()
 
     def _check(self, worker: Worker) -> None:

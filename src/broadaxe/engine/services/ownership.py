@@ -1,16 +1,18 @@
-"""Owns the scheduling: takes the lease, rebuilds memory from rows, and begins anew when the lease is lost."""
+"""Owns partitions: takes leases, rebuilds memory from rows, hands over what is another engine's share."""
 
 import asyncio
 import logging
-from asyncio import Event
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from broadaxe.domain.errors import BroadaxeError, Unavailable
-from broadaxe.domain.ids import TenantId, VersionId
+from broadaxe.domain.fleet import Fleet, hand_over
+from broadaxe.domain.ids import EngineId, TenantId, VersionId
 from broadaxe.domain.task import TaskState, WorkerLost
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
+from broadaxe.engine.elsewhere.hosts import Hosts
 from broadaxe.engine.event_tracing import EventTraces
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
@@ -27,21 +29,26 @@ from broadaxe.telemetry import names as T
 _LOG = logging.getLogger(__name__)
 _WORKERS_SINCE = timedelta(minutes=10)
 _PAUSE = (0.2, 5.0)
+_HAND_OVER = 2.0
+"""Seconds that work in flight may take before a partition is handed over without it."""
 _BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 class Owner(Protocol):
     """What the engine does when ownership changes."""
 
-    def gained(self) -> None:
-        """Memory is whole."""
+    def gained(self, partition: int) -> None:
+        """Memory of the partition is whole."""
 
-    def dropped(self) -> None:
-        """Stop acting: memory goes."""
+    def dropped(self, partition: int) -> None:
+        """Stop acting for the partition: its memory goes."""
+
+    def settled(self) -> Awaitable[None]:
+        """Wait for what is in flight; bounded by who asks."""
 
 
 class Ownership:
-    """The service that keeps the lease."""
+    """The service that keeps the leases: it takes what is free, and hands over what is another's share."""
 
     def __init__(
         self,
@@ -51,6 +58,7 @@ class Ownership:
         catalog: Catalog,
         lifecycle: Lifecycle,
         liveness: Liveness,
+        hosts: Hosts,
         traces: RunTraces,
         event_traces: EventTraces,
         background: Background,
@@ -66,40 +74,48 @@ class Ownership:
         self._catalog = catalog
         self._lifecycle = lifecycle
         self._liveness = liveness
+        self._hosts = hosts
         self._traces = traces
         self._event_traces = event_traces
         self._background = background
         self._owner = owner
-        self._lost = Event()
+        self._taking: int | None = None
+        self._taking_lost = False
+        self._giving: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._telling = 0
         self._told_again: datetime | None = None
-        """When all that the process before this one may have kept was told again."""
-        self.lease: Lease | None = None
+        """When all that the processes before this one may have kept was told again."""
+        self.leases: dict[int, Lease] = {}
         context.ledger.on_fenced(self.lost)
+        context.ledger.on_fleet(self._seen)
 
     def start(self) -> None:
-        """Begin to try for the lease."""
+        """Join the other engines, and begin to try for leases."""
+        self._ledger.join(self._options.engine_id, schedules=self._options.schedules)
         self._task = asyncio.get_running_loop().create_task(self._run(), name="ownership")
 
     async def stop(self) -> None:
-        """Give the lease back, with what is known of our spans."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
-        if self.lease is not None:
-            self.lease = None
-            try:
-                await self._ledger.release_lease(self.confirmed_until())
-            except BroadaxeError as error:
-                _LOG.warning("the lease could not be given back: %s", error.message)
+        """Give the leases back, with what is known of our spans."""
+        for task in (self._task, self._giving):
+            if task is not None and not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+        self._task = None
+        leases, self.leases = self.leases, {}
+        try:
+            for partition in leases:
+                await self._ledger.release_lease(self.confirmed_until(), partition)
+            await self._ledger.leave()
+        except BroadaxeError as error:
+            _LOG.warning("the leases could not be given back: %s", error.message)
 
     def alive(self) -> bool:
         """Whether the service still tries; it ends only by a fault of its own, or when it is stopped."""
         return self._task is None or not self._task.done()
 
     def healthy(self) -> bool:
-        """Whether this process owns the scheduling now."""
+        """Whether this process owns something, or need not."""
         return self._gate.open
 
     def confirmed_until(self) -> datetime | None:
@@ -109,49 +125,88 @@ class Ownership:
         too much again does no harm, the ids are the same.
         """
         left = self._options.confirmed_until()
-        if left is None or self._told_again is None or left < self._told_again:
+        if left is None or self._telling or self._told_again is None or left < self._told_again:
             return None
         return self._lifecycle.writes.judged_before(left)
 
-    def lost(self) -> None:
-        """The ledger says that another process owns the lease."""
-        if self._gate.open:
-            _LOG.warning("the lease is lost: another process schedules now")
-            self._gate.set_closed()
-            self._owner.dropped()
-        self._lost.set()
+    def lost(self, partition: int) -> None:
+        """The ledger says that another process owns the partition."""
+        self.leases.pop(partition, None)
+        if self._taking == partition:
+            self._taking_lost = True
+        if self._gate.drop(partition):
+            _LOG.warning("the lease of partition %d is lost: another process schedules now", partition)
+            self._owner.dropped(partition)
 
     async def _run(self) -> None:
+        await self._ledger.joined()
+        if not self._options.schedules:
+            self._told_again = self._clock.now()
+            self._gate.set_open()
+            await asyncio.Event().wait()
         pause = _PAUSE[0]
         while True:
+            lease: Lease | None = None
             try:
-                began = self._clock.now_ns()
-                self._lost.clear()
-                self._told_again = None
-                self.lease = await self._ledger.acquire_lease(self._options.engine_id)
-                await self._rebuild(self.lease, began)
+                lease = await self._ledger.acquire_lease(self._options.engine_id)
+                await self._take(lease)
                 pause = _PAUSE[0]
-                await self._lost.wait()
             except BroadaxeError as error:
                 _LOG.warning("taking over: %s", error.message)
-                self._owner.dropped()
+                if lease is not None:
+                    self._owner.dropped(lease.partition)
+                    await self._ledger.release_lease(None, lease.partition)
                 await asyncio.sleep(self._ids.uniform(pause / 2, pause))
                 pause = min(_PAUSE[1], pause * 2)
-            self.lease = None
+            finally:
+                self._taking = None
 
-    async def _rebuild(self, lease: Lease, began_ns: int) -> None:
+    def _seen(self, fleet: Fleet) -> None:
+        """A sweep told who is there: give away what is another's share."""
+        if not self._gate.open and self._task is not None:
+            others = {lease.partition for lease in fleet.leases if lease.engine_id != self._options.engine_id}
+            if len(self._gate.owned.keys() | others) >= self._ledger.partition_count:
+                self._gate.set_open()
+        if self._gate.draining or (self._giving is not None and not self._giving.done()):
+            return
+        given = hand_over(fleet, self._options.engine_id, self._gate.owned)
+        if given is not None and self._gate.open:
+            self._giving = asyncio.get_running_loop().create_task(self._give(*given), name="hand-over")
+
+    async def _give(self, partition: int, heir: EngineId) -> None:
+        """Decide nothing new for the partition, finish what is in flight, forget it, let go."""
+        self._gate.leave(partition)
+        try:
+            async with asyncio.timeout(_HAND_OVER):
+                await self._owner.settled()
+        except TimeoutError:
+            _LOG.info("partition %d is handed over with work in flight", partition)
+        if not self._gate.drop(partition):
+            return
+        self.leases.pop(partition, None)
+        self._owner.dropped(partition)
+        await self._ledger.release_lease(self.confirmed_until(), partition, heir)
+        _LOG.info("partition %d is handed over to engine %s", partition, heir)
+
+    async def _take(self, lease: Lease) -> None:
+        began = self._clock.now_ns()
+        partition = self._taking = lease.partition
+        self._taking_lost = False
         # The clock of silence starts anew, so every worker has its 30 s from here.
         now = self._clock.monotonic()
         self._catalog.forget_names()
-        for row in await self._ledger.load_workers(self._clock.now() - _WORKERS_SINCE):
-            self._memory.add_worker(Worker(row, now))
+        workers = await self._ledger.load_workers(self._clock.now() - _WORKERS_SINCE, partition)
+        for row in workers:
+            worker = Worker(row, now)
+            self._memory.add_worker(worker)
+            self._hosts.restore(worker)
         # Before the tasks: those of a paused workflow do not enter their queues.
         self._memory.pauses.load(await self._ledger.schedules.load_pauses())
         homeless: list[LiveTask] = []
         count = 0
-        async for page in self._ledger.load_live_tasks():
+        async for page in self._ledger.load_live_tasks(partition):
             for stored in page:
-                live = await self._live(stored)
+                live = await self.live(stored)
                 if live is None:
                     continue
                 count += 1
@@ -159,23 +214,29 @@ class Ownership:
                 status = stored.status
                 if status.state is TaskState.ASSIGNED and status.worker_id not in self._memory.workers:
                     homeless.append(live)
-        if self._lost.is_set():
-            # Opened now, the gate would let calls act on memory that nobody keeps true.
+        if self._taking_lost:
+            # Taken now, calls would act on memory that nobody keeps true.
             raise Unavailable("the lease was lost during the take-over")
-        self._tell(lease, began_ns, count)
-        self._gate.set_open(self._clock.monotonic())
+        self._tell(lease, began, count, len(workers))
+        self.leases[partition] = lease
+        self._gate.take(partition, self._clock.monotonic())
         for worker in self._memory.workers.values():
             self._liveness.watch(worker)
         for live in homeless:
             self._lifecycle.writes.submit(live, WorkerLost(live.status.attempt, "Its worker is not known"))
-        self._owner.gained()
+        self._owner.gained(partition)
+        if len(self._gate.owned) >= self._ledger.partition_count:
+            self._gate.set_open()
         first = lease.previous_engine is None and lease.spans_confirmed_until is None
         if first or not self._tracer.enabled:
             self._told_again = self._clock.now()
         else:
-            self._background.spawn(self._tell_again(lease), "telling spans again")
+            # Without a mark no process lived for long enough to set one: all there is may be missing.
+            since = lease.spans_confirmed_until or _BEGINNING
+            self.tell_again(partition, since)
 
-    async def _live(self, stored: StoredTask) -> LiveTask | None:
+    async def live(self, stored: StoredTask) -> LiveTask | None:
+        """A task as memory has it; None for one whose version is not stored."""
         plan = await self._plan(stored.facts.tenant_id, stored.facts.version_id)
         if plan is None:
             _LOG.error("task %s: its version %s is not stored", stored.facts.id, stored.facts.version_id)
@@ -190,7 +251,7 @@ class Ownership:
     async def _plan(self, tenant_id: TenantId, version_id: VersionId) -> StepPlan | None:
         return await self._catalog.version(tenant_id, version_id)
 
-    def _tell(self, lease: Lease, began_ns: int, tasks: int) -> None:
+    def _tell(self, lease: Lease, began_ns: int, tasks: int, workers: int) -> None:
         self._tracer.emit(
             T.SPAN_RECOVER,
             self._tracer.new_root(),
@@ -200,25 +261,31 @@ class Ownership:
                 (T.ATTR_EPOCH, lease.epoch),
                 (T.ATTR_PARTITION, lease.partition),
                 (T.ATTR_RECOVERED_TASKS, tasks),
-                (T.ATTR_RECOVERED_WORKERS, len(self._memory.workers)),
+                (T.ATTR_RECOVERED_WORKERS, workers),
             ),
         )
 
-    async def _tell_again(self, lease: Lease) -> None:
-        """Spans of what ended shortly before the process before this one did: it may not have sent them."""
-        # Without a mark no process lived for long enough to set one: all there is may be missing.
-        since = lease.spans_confirmed_until or _BEGINNING
-        async for events in self._ledger.events.load_events_since(since):
-            for event in events:
-                self._event_traces.told_again(event)
-        async for attempts in self._ledger.load_attempts_since(since):
-            for ended in attempts:
-                plan = await self._plan(ended.facts.tenant_id, ended.facts.version_id)
-                if plan is not None:
-                    self._traces.told_again(ended, plan)
-        async for page in self._ledger.load_finished_since(since):
-            for stored in page:
-                plan = await self._plan(stored.facts.tenant_id, stored.facts.version_id)
-                if plan is not None:
-                    self._traces.finished(stored.facts, plan, stored.status, replayed=True)
-        self._told_again = self._clock.now()
+    def tell_again(self, partition: int | None, since: datetime) -> None:
+        """Tell again what ended since a moment: a process that is gone may not have sent its spans."""
+        self._telling += 1
+        self._background.spawn(self._tell_again(partition, since), "telling spans again")
+
+    async def _tell_again(self, partition: int | None, since: datetime) -> None:
+        try:
+            async for events in self._ledger.events.load_events_since(since):
+                for event in events:
+                    if partition is None or self._gate.partition(event.tenant_id) == partition:
+                        self._event_traces.told_again(event)
+            async for attempts in self._ledger.load_attempts_since(since, partition):
+                for ended in attempts:
+                    plan = await self._plan(ended.facts.tenant_id, ended.facts.version_id)
+                    if plan is not None:
+                        self._traces.told_again(ended, plan)
+            async for page in self._ledger.load_finished_since(since, partition):
+                for stored in page:
+                    plan = await self._plan(stored.facts.tenant_id, stored.facts.version_id)
+                    if plan is not None:
+                        self._traces.finished(stored.facts, plan, stored.status, replayed=True)
+            self._told_again = self._clock.now()
+        finally:
+            self._telling -= 1

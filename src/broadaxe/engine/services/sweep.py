@@ -6,23 +6,26 @@ Bodies are JSON objects: `{"ids": [...]}` to cancel or replay, `{"worker_id": ..
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from asyncio import Future
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from itertools import groupby
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
 
 from broadaxe.domain.errors import BroadaxeError
 from broadaxe.domain.ids import TenantId
+from broadaxe.domain.task import TaskFilter
 from broadaxe.engine.api import Origin
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.dispatch.desk import WorkerDesk
+from broadaxe.engine.elsewhere.inbox import Inbox
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
-from broadaxe.engine.ingest.operations import Operations
 from broadaxe.engine.ingest.subscriptions import Subscriptions
 from broadaxe.engine.scheduler.timers import Timer, Timers
-from broadaxe.engine.schedules.changes import ScheduleChanges, read_change
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import SYSTEM
 from broadaxe.store.ledger import Message, MessageKind
@@ -37,6 +40,20 @@ class _Body(msgspec.Struct):
     workflow: str | None = None
 
 
+class Orders(Protocol):
+    """Cancels and replays that other processes leave."""
+
+    async def cancel(
+        self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, origin: Origin
+    ) -> list[UUID]:
+        """Cancel what is not final."""
+
+    async def replay(
+        self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, origin: Origin
+    ) -> list[UUID]:
+        """Run final tasks again."""
+
+
 class Sweep:
     """The one regular statement of an idle engine."""
 
@@ -47,9 +64,9 @@ class Sweep:
         timers: Timers,
         catalog: Catalog,
         desk: WorkerDesk,
-        operations: Operations,
+        operations: Orders,
         subscriptions: Subscriptions,
-        changes: ScheduleChanges,
+        inbox: Inbox,
         confirmed_until: Callable[[], datetime | None],
         tally: Tally,
     ) -> None:
@@ -63,7 +80,7 @@ class Sweep:
         self._desk = desk
         self._operations = operations
         self._subscriptions = subscriptions
-        self._changes = changes
+        self._inbox = inbox
         self._confirmed_until = confirmed_until
         self._tally = tally
         self._timer: Timer | None = None
@@ -73,6 +90,8 @@ class Sweep:
         self.on_token_revoked: list[Callable[[Message], None]] = []
         """Told of revoked tokens."""
         self.failures = 0
+        self.swept = False
+        """Whether any sweep succeeded: before, nothing is known of the others."""
 
     def start(self) -> None:
         """Begin; a NOTIFY makes the next sweep come at once."""
@@ -100,7 +119,7 @@ class Sweep:
             return
         if self._task is not None and not self._task.done():
             self._again = True
-        elif self._gate.open:
+        else:
             self._task = asyncio.get_running_loop().create_task(self._run(told), name="sweep")
 
     def _due(self) -> None:
@@ -114,7 +133,7 @@ class Sweep:
         while again:
             self._again = False
             await self._sweep(told)
-            again = self._again and self._gate.open
+            again = self._again and self._running
             told = True
 
     async def _sweep(self, told: bool) -> None:
@@ -127,6 +146,7 @@ class Sweep:
                 _LOG.warning("sweep: %s", error.message)
             return
         self.failures = 0
+        self.swept = True
         if not messages:
             return
         if not told:
@@ -138,10 +158,21 @@ class Sweep:
             self._clock.now_ns(),
             attrs=((T.ATTR_SWEEP_FOUND, len(messages)),),
         )
-        for message in messages:
-            await self._message(message)
+        for orders, some in groupby(messages, lambda message: message.kind is MessageKind.SEND):
+            group = list(some)
+            if orders and len(group) > 1:
+                await self._orders(group)
+                continue
+            for message in group:
+                await self._message(message, self._act)
 
-    async def _message(self, message: Message) -> None:
+    async def _orders(self, group: list[Message]) -> None:
+        """Orders to send are looked at together; each has a span of its own all the same."""
+        looked: Future[None] = asyncio.ensure_future(self._inbox.orders(group))
+        for message in group:
+            await self._message(message, lambda _: asyncio.shield(looked))
+
+    async def _message(self, message: Message, act: Callable[[Message], Awaitable[None]]) -> None:
         kind = message.kind.name.lower()
         attrs = (
             (T.ATTR_TENANT_ID, str(message.tenant_id)),
@@ -157,7 +188,7 @@ class Sweep:
         self._tally.message(kind)
         try:
             with self._tracer.use(span):
-                await self._act(message)
+                await act(message)
         except msgspec.DecodeError as error:
             _LOG.error("a %s message is not valid: %s", kind, error)
             span.end(error_type="invalid_message", message=str(error))
@@ -174,8 +205,8 @@ class Sweep:
             return
         if message.kind is MessageKind.FILTERS_CHANGED:
             self._subscriptions.forget(message.tenant_id)
-        if message.kind is MessageKind.SCHEDULES_CHANGED:
-            await self._changes.apply(message.tenant_id, read_change(message.body))
+            return
+        if await self._inbox.act(message):
             return
         body = msgspec.json.decode(message.body or b"{}", type=_Body)
         tenant_id: TenantId = message.tenant_id

@@ -6,8 +6,8 @@ into the given command.
 PARENT is the pid whose end sends SIGNAL to the command. TIE is how: `kernel` (Linux does it at once) or
 `watch` (a process of its own looks once a second, on systems whose kernel does not). MODE is one of `plain`,
 `userns` (a user namespace in which we appear as UID), `drop` (become UID) and `drop-dac` (become UID, but
-keep root's right to pass directories that are closed to others). PROBE is a directory that
-has to be writable, or `-`.
+keep root's right to pass directories that are closed to others). PROBE is a directory that has to be
+writable, or `-`.
 
 It is a program because a function run between fork and exec would run in a process with many threads; it
 imports nothing of ours so that it starts in some 20 ms.

@@ -1,7 +1,14 @@
--- name: lease_try_lock (SELECT lease): Takes the session lock of a partition of tenants if it is free.
-SELECT pg_try_advisory_lock($1::integer, $2::integer)
+-- name: lease_try_locks (SELECT lease): Takes the session locks of those of the partitions that are free.
+SELECT p FROM unnest($2::integer[]) AS p WHERE pg_try_advisory_lock($1::integer, p)
 
--- name: lease_unlock (SELECT lease): Gives the session lock back.
+-- name: lease_expired (SELECT lease): Without session locks: those of the partitions that nobody keeps up.
+SELECT p FROM unnest($1::integer[]) AS p
+LEFT JOIN lease l ON l.partition = p
+LEFT JOIN engine e ON e.id = l.engine_id
+WHERE l.partition IS NULL OR l.released_at IS NOT NULL OR l.engine_id = $2
+   OR coalesce(e.seen_at, l.acquired_at) < now() - $3::interval
+
+-- name: lease_unlock (SELECT lease): Gives a session lock back.
 SELECT pg_advisory_unlock($1::integer, $2::integer)
 
 -- name: lease_read (SELECT lease): Reads a lease and waits for commits that are fenced by it.
@@ -10,13 +17,21 @@ SELECT epoch, engine_id, released_at FROM lease WHERE partition = $1 FOR UPDATE
 -- name: lease_take (INSERT lease): Writes the owner and the epoch, in database time.
 INSERT INTO lease (partition, epoch, engine_id, acquired_at) VALUES ($1, $2, $3, now())
 ON CONFLICT (partition) DO UPDATE
-SET epoch = excluded.epoch, engine_id = excluded.engine_id, acquired_at = excluded.acquired_at, released_at = NULL
+SET epoch = excluded.epoch, engine_id = excluded.engine_id, acquired_at = excluded.acquired_at, released_at = NULL,
+    offered_to = NULL
 
--- name: lease_released (UPDATE lease): Notes that the owner gave the lease back.
-UPDATE lease SET released_at = now() WHERE partition = $1 AND epoch = $2
+-- name: lease_released (UPDATE lease): Notes that the owner gave the lease back, and for whom.
+UPDATE lease SET released_at = now(), offered_to = $3 WHERE partition = $1 AND epoch = $2
 
--- name: lease_fence (SELECT lease): Holds the lease for this transaction and names the transaction; no row if it is lost.
-SELECT pg_current_xact_id()::text FROM lease WHERE partition = $1 AND epoch = $2 AND engine_id = $3 FOR SHARE
+-- name: lease_fence (SELECT lease): Holds leases for this transaction and names the transaction; lost ones are missing.
+SELECT pg_current_xact_id()::text, l.partition
+FROM unnest($1::smallint[], $2::bigint[]) AS f (partition, epoch)
+JOIN lease l ON l.partition = f.partition AND l.epoch = f.epoch AND l.engine_id = $3
+ORDER BY l.partition
+FOR SHARE OF l
+
+-- name: transaction_name (SELECT transaction): Names this transaction.
+SELECT pg_current_xact_id()::text
 
 -- name: span_mark_read (SELECT span_mark): Reads up to when the owner's spans had left it.
 SELECT confirmed_until FROM span_mark WHERE partition = $1

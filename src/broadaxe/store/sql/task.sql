@@ -22,12 +22,23 @@ SET state = u.state, attempt = u.attempt, queued_at = u.queued_at, app_retries =
 FROM unnest(
     $1::uuid[], $2::uuid[], $3::integer[], $4::smallint[], $5::smallint[], $6::integer[], $7::timestamptz[],
     $8::integer[], $9::integer[], $10::uuid[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[],
-    $14::timestamptz[], $15::timestamptz[], $16::boolean[], $17::bytea[], $18::bytea[]
+    $14::timestamptz[], $15::timestamptz[], $16::boolean[], $17::bytea[], $18::bytea[], $19::boolean[],
+    $20::timestamptz[], $21::timestamptz[], $22::boolean[]
 ) WITH ORDINALITY AS u (
     tenant_id, id, expect_attempt, expect_state, state, attempt, queued_at, app_retries, internal_retries,
-    worker_id, assigned_at, started_at, finished_at, retry_at, timeout_at, slot_released, output, error, item)
+    worker_id, assigned_at, started_at, finished_at, retry_at, timeout_at, slot_released, output, error,
+    exactly, expect_started, expect_timeout, expect_released, item)
 WHERE t.tenant_id = u.tenant_id AND t.id = u.id AND t.attempt = u.expect_attempt AND t.state = u.expect_state
+  AND (NOT u.exactly OR (t.started_at IS NOT DISTINCT FROM u.expect_started
+                         AND t.timeout_at IS NOT DISTINCT FROM u.expect_timeout
+                         AND t.slot_released = u.expect_released))
 RETURNING u.item
+
+-- name: task_lock_batch (SELECT task): Locks tasks in the order of their ids, and reads them as they are then.
+SELECT {task_columns} FROM unnest($1::uuid[], $2::uuid[]) AS w (w_tenant, w_id)
+JOIN task t ON t.tenant_id = w_tenant AND t.id = w_id
+ORDER BY t.id
+FOR UPDATE OF t
 
 -- name: child_claim_batch (INSERT child_claim): Claims dedupe keys of children; returns those that were free.
 INSERT INTO child_claim (tenant_id, parent_task_id, key, run_id)
@@ -66,11 +77,13 @@ LIMIT $8
 SELECT id, input FROM task WHERE tenant_id = $1 AND id = ANY($2::uuid[])
 
 -- name: task_live_page (SELECT task): Reads tasks that are not final, oldest first, from an id on.
-SELECT {task_columns} FROM task WHERE state < 10 AND id > $1 ORDER BY id LIMIT $2
+SELECT {task_columns} FROM task WHERE state < 10 AND id > $3
+  AND ($1::integer IS NULL OR tenant_partition(tenant_id, $2) = $1) ORDER BY id LIMIT $4
 
 -- name: task_finished_page (SELECT task): Reads tasks that became final since a moment, by id from an id on.
 SELECT {task_columns} FROM task
-WHERE state >= 10 AND finished_at >= $1 AND id > $2 ORDER BY id LIMIT $3
+WHERE state >= 10 AND finished_at >= $3 AND id > $4
+  AND ($1::integer IS NULL OR tenant_partition(tenant_id, $2) = $1) ORDER BY id LIMIT $5
 
 -- name: attempt_ended_page (SELECT attempt): Reads attempts that ended since a moment while their tasks went on.
 SELECT {task_columns}, a_attempt, a_outcome, a_queued_at, a_assigned_at, a_started_at, a_ended_at, a_worker_id, a_error,
@@ -78,7 +91,8 @@ SELECT {task_columns}, a_attempt, a_outcome, a_queued_at, a_assigned_at, a_start
 FROM (SELECT tenant_id AS a_tenant_id, task_id AS a_task_id, attempt AS a_attempt, outcome AS a_outcome,
              queued_at AS a_queued_at, assigned_at AS a_assigned_at, started_at AS a_started_at,
              ended_at AS a_ended_at, worker_id AS a_worker_id, error AS a_error
-      FROM attempt WHERE ended_at >= $1 AND (task_id, attempt) > ($2, $3)
-      ORDER BY task_id, attempt LIMIT $4) a
+      FROM attempt WHERE ended_at >= $3 AND (task_id, attempt) > ($4, $5)
+        AND ($1::integer IS NULL OR tenant_partition(tenant_id, $2) = $1)
+      ORDER BY task_id, attempt LIMIT $6) a
 JOIN task ON tenant_id = a_tenant_id AND id = a_task_id
 ORDER BY a_task_id, a_attempt

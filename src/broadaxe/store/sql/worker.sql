@@ -1,8 +1,9 @@
 -- fragment: worker_columns
-tenant_id, id, name, actions, slots, labels, runtime, registered_at, last_heartbeat_at, listening_since, paused
+tenant_id, id, name, actions, slots, labels, runtime, registered_at, last_heartbeat_at, listening_since, paused,
+engine_id
 
 -- name: worker_add (INSERT worker): Registers a worker.
-INSERT INTO worker ({worker_columns}, engine_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+INSERT INTO worker ({worker_columns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (tenant_id, id) DO NOTHING
 
 -- name: worker_get (SELECT worker): Reads one worker.
@@ -35,6 +36,7 @@ WHERE w.tenant_id = u.tenant_id AND w.id = u.id
 
 -- name: worker_load (SELECT worker): Reads workers that were seen since a moment or hold assigned tasks.
 SELECT {worker_columns} FROM worker
-WHERE registered_at >= $1 OR last_heartbeat_at >= $1 OR listening_since >= $1
-   OR id IN (SELECT worker_id FROM task WHERE state < 10 AND state = 3)
+WHERE (registered_at >= $3 OR last_heartbeat_at >= $3 OR listening_since >= $3
+       OR id IN (SELECT worker_id FROM task WHERE state < 10 AND state = 3))
+  AND ($1::integer IS NULL OR tenant_partition(tenant_id, $2) = $1)
 ORDER BY registered_at, id

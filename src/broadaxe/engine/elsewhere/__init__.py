@@ -1,0 +1,1 @@
+"""What an engine does for tenants that another engine schedules, and what it does for such engines."""

@@ -1,0 +1,90 @@
+"""Cancels, replays and log lines of tenants that another engine schedules."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from broadaxe.domain.errors import FailedPrecondition, NotFound
+from broadaxe.domain.ids import TenantId
+from broadaxe.domain.task import CancelRequested, Replayed, TaskEvent, TaskFilter
+from broadaxe.engine.api import Origin
+from broadaxe.engine.context import EngineContext
+from broadaxe.engine.elsewhere.rows import RowsElsewhere
+from broadaxe.engine.gate import Gate
+from broadaxe.engine.ingest.operations import Operations, checked_line
+from broadaxe.engine.tracing import run_context, sampled
+from broadaxe.store.ledger import LogLine, StoredTask
+
+_PAGE = 500
+
+
+class OperationsElsewhere:
+    """Each is a change of rows, acknowledged after its commit."""
+
+    def __init__(
+        self, context: EngineContext, gate: Gate, rows: RowsElsewhere, operations: Operations
+    ) -> None:
+        self._ledger = context.ledger
+        self._options = context.options
+        self._gate = gate
+        self._rows = rows
+        self._operations = operations
+
+    async def cancel(
+        self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, origin: Origin
+    ) -> list[UUID]:
+        """Cancel what is not final; the ids that were."""
+        await self._gate.wait(admit_draining=True)
+        limit = self._options.cancel_limit
+        wanted = await self._operations.wanted(tenant_id, ids, where, limit, final=False)
+        return await self._change(
+            tenant_id, wanted, lambda row: CancelRequested(reason="Cancelled by request"), origin
+        )
+
+    async def replay(
+        self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, origin: Origin
+    ) -> list[UUID]:
+        """Run final tasks again; the ids that do."""
+        if not self._options.replay_enabled:
+            raise FailedPrecondition("replay is switched off")
+        await self._gate.wait()
+        limit = self._options.replay_limit
+        wanted = await self._operations.wanted(tenant_id, ids, where, limit, final=True)
+        return await self._change(tenant_id, wanted, lambda row: Replayed(), origin)
+
+    async def put_log(
+        self,
+        tenant_id: TenantId,
+        task_id: UUID,
+        at: datetime,
+        level: str | None,
+        message: str,
+        metadata: bytes,
+        attempt: int | None,
+    ) -> None:
+        """Store a log line. NotFound for an unknown task, InvalidArgument for a bad line."""
+        kind = checked_line(level, message, metadata)
+        await self._gate.wait(admit_draining=True)
+        stored = await self._ledger.get_task(tenant_id, task_id)
+        if stored is None:
+            raise NotFound(f"task {task_id} not found")
+        number = stored.status.attempt if attempt is None else attempt
+        line = LogLine(tenant_id, stored.facts.id, number, at, kind, message, metadata or b"{}")
+        await self._ledger.add_log_lines([line], owned=False)
+
+    async def _change(
+        self,
+        tenant_id: TenantId,
+        ids: Sequence[UUID],
+        event_of: Callable[[StoredTask], TaskEvent | None],
+        origin: Origin,
+    ) -> list[UUID]:
+        done: list[UUID] = []
+        for at in range(0, len(ids), _PAGE):
+            stored = await self._ledger.get_tasks(tenant_id, ids[at : at + _PAGE])
+            origin.touched += [run_context(one.facts) for one in stored if sampled(one.facts)]
+            trace = run_context(stored[0].facts) if stored and sampled(stored[0].facts) else None
+            for changed in await self._rows.change(stored, event_of, trace=trace):
+                if changed.decision is not None:
+                    done.append(changed.before.facts.id)
+        return done
