@@ -148,9 +148,11 @@ def report(
 async def run(options: argparse.Namespace) -> dict[str, object]:
     """Set up, load, tear down."""
     env = environment(options.client_env)
-    triggers = Connection(env)
+    triggers = Connection(env, light=not options.grpcio)
     await triggers.put_workflow()
-    connections = [Connection(env) for _ in range(options.workers)]
+    connections = [Connection(env, light=not options.grpcio) for _ in range(options.workers)]
+    for connection in (triggers, *connections):
+        await connection.open()
     if options.warm_up:
         await _load(
             options, triggers, connections, argparse.Namespace(**{**vars(options), "count": options.warm_up})
@@ -213,6 +215,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--warm-up", type=int, default=0, help="runs before the measured ones")
     parser.add_argument("--no-started", action="store_true", help="answer COMPLETED only")
     parser.add_argument("--subscribe", action="store_true", help="finished = told by SubscribeToWorkflowRuns")
+    parser.add_argument("--grpcio", action="store_true", help="load through grpcio: takes more CPU")
     parser.add_argument("--engine-pid", type=int, help="for CPU and memory of its process tree")
     parser.add_argument("--dsn", help="for statements, WAL bytes and size")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for the load")

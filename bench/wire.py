@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
+from bench.http2_client import CallError, Channel
 from broadaxe.grpc_api.wire import dispatcher_pb2 as dispatcher
 from broadaxe.grpc_api.wire import workflows_pb2 as workflows
 from broadaxe.grpc_api.wire.v1 import workflows_pb2 as admin
@@ -36,7 +37,9 @@ def read_client_env(path: Path) -> dict[str, str]:
 class Connection:
     """One channel with a token. Methods take and give bytes unless they say otherwise."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
+    def __init__(self, env: Mapping[str, str], *, light: bool = False) -> None:
+        """`light`: what is called once a task goes over a client of our own, which leaves more of the machine
+        to the engine. It does not reconnect and speaks no TLS."""
         address, self._metadata = env["HATCHET_CLIENT_HOST_PORT"], ()
         self._metadata = (("authorization", f"bearer {env['HATCHET_CLIENT_TOKEN']}"),)
         strategy = env.get("HATCHET_CLIENT_TLS_STRATEGY", "tls")
@@ -49,9 +52,19 @@ class Connection:
         self._event = self._unary("/Dispatcher/SendStepActionEvent")
         self._trigger = self._unary("/WorkflowService/TriggerWorkflow")
         self._bulk = self._unary("/WorkflowService/BulkTriggerWorkflow")
+        self._address = address
+        self._wants_light = light and strategy == "none"
+        self._light: Channel | None = None
+
+    async def open(self) -> None:
+        """Connect the light client, where one is wanted."""
+        if self._wants_light and self._light is None:
+            self._light = await Channel.connect(self._address, self._metadata)
 
     async def close(self) -> None:
         """Close the channel."""
+        if self._light is not None:
+            self._light.close()
         await self._channel.close()
 
     def _unary(self, method: str) -> grpc.aio.UnaryUnaryMultiCallable:
@@ -73,9 +86,11 @@ class Connection:
         )
         return str(dispatcher.WorkerRegisterResponse.FromString(answer).worker_id)
 
-    def listen(self, worker_id: str) -> grpc.aio.UnaryStreamCall:
+    def listen(self, worker_id: str) -> AsyncIterator[bytes]:
         """Open the worker's session; its messages are AssignedAction."""
         request = dispatcher.WorkerListenRequest(worker_id=worker_id).SerializeToString()
+        if self._light is not None:
+            return self._light.stream("/Dispatcher/ListenV2", request)
         return self._channel.unary_stream("/Dispatcher/ListenV2")(request, metadata=self._metadata)
 
     async def heartbeat(self, worker_id: str) -> None:
@@ -88,17 +103,26 @@ class Connection:
 
     async def trigger(self, request: bytes) -> str:
         """Trigger one run (a serialised TriggerWorkflowRequest); its id."""
-        answer = await self._trigger(request, metadata=self._metadata, timeout=60)
+        if self._light is not None:
+            answer = await self._light.unary("/WorkflowService/TriggerWorkflow", request)
+        else:
+            answer = await self._trigger(request, metadata=self._metadata, timeout=60)
         return str(workflows.TriggerWorkflowResponse.FromString(answer).workflow_run_id)
 
     async def trigger_many(self, request: bytes) -> list[str]:
         """Trigger runs (a serialised BulkTriggerWorkflowRequest); their ids."""
-        answer = await self._bulk(request, metadata=self._metadata, timeout=60)
+        if self._light is not None:
+            answer = await self._light.unary("/WorkflowService/BulkTriggerWorkflow", request)
+        else:
+            answer = await self._bulk(request, metadata=self._metadata, timeout=60)
         return list(workflows.BulkTriggerWorkflowResponse.FromString(answer).workflow_run_ids)
 
     async def send(self, event: bytes) -> None:
         """Report what became of an attempt (a serialised StepActionEvent)."""
-        await self._event(event, metadata=self._metadata, timeout=60)
+        if self._light is not None:
+            await self._light.unary("/Dispatcher/SendStepActionEvent", event)
+        else:
+            await self._event(event, metadata=self._metadata, timeout=60)
 
     async def finished(self, run_ids: AsyncIterator[bytes]) -> AsyncIterator[str]:
         """Ids of runs as they end, out of those asked for (serialised SubscribeToWorkflowRunsRequests)."""
@@ -185,7 +209,7 @@ class Worker:
             with contextlib.suppress(grpc.aio.AioRpcError):
                 await self._connection.heartbeat(self.worker_id)
 
-    async def _listen(self, call: grpc.aio.UnaryStreamCall) -> None:
+    async def _listen(self, call: AsyncIterator[bytes]) -> None:
         async for raw in call:
             now = time.perf_counter()
             action = dispatcher.AssignedAction.FromString(raw)
@@ -203,7 +227,7 @@ class Worker:
     async def _report(self, request: bytes) -> None:
         try:
             await self._connection.send(request)
-        except grpc.aio.AioRpcError:
+        except (grpc.aio.AioRpcError, CallError):
             self.failures += 1
 
     def _spawn(self, coroutine: "asyncio._CoroutineLike[None]") -> None:

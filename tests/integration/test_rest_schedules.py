@@ -78,7 +78,7 @@ async def site(dsn: str, make_ledger: MakeLedger) -> AsyncIterator[Site]:
     await engine.until_ready()
     app = build_app(
         StoreViews(PostgresReads(ledger.database), clock),
-        EngineCommands(engine, ledger),
+        EngineCommands(engine, ledger, None),  # type: ignore[arg-type]
         Tokens(),
         clock,
         tracer,

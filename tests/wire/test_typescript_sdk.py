@@ -99,3 +99,10 @@ def test_reads_over_rest(answers: Answers) -> None:
 
 def test_worker_stops_cleanly(answers: Answers) -> None:
     assert value(answers, "stopped")
+
+
+def test_cron_and_planned_run(answers: Answers) -> None:
+    result = value(answers, "schedules")
+    assert result["crons"] == [["ts-cron", "0 0 1 1 *", {"by": "cron"}]]
+    assert result["left"] == 0
+    assert result["output"]["input"] == {"by": "plan"}

@@ -14,6 +14,7 @@ from broadaxe.config.settings import Settings
 from broadaxe.domain.ids import EngineId
 from broadaxe.engine.context import EngineOptions
 from broadaxe.engine.core import EngineCore
+from broadaxe.engine.filters import FilterLimits
 from broadaxe.expr.compiled import ExpressionLimits
 from broadaxe.grpc_api.details import encode_detail
 from broadaxe.grpc_api.observer import TelemetryObserver
@@ -40,6 +41,15 @@ def expression_limits(settings: Settings) -> ExpressionLimits:
     """How much an expression may take."""
     own = settings.expressions
     return ExpressionLimits(own.max_bytes, own.cache_size, own.inline_bytes, own.time_limit, own.max_waiting)
+
+
+def filter_limits(settings: Settings) -> FilterLimits:
+    """How large filters may be, and how many a tenant may make."""
+    return FilterLimits(
+        filters=settings.events.max_filters,
+        scope=settings.events.max_key_bytes,
+        payload=settings.events.max_filter_payload_bytes,
+    )
 
 
 class EnginePart:
@@ -121,6 +131,7 @@ class EnginePart:
             expressions=expression_limits(settings),
             key_limit=settings.events.max_idempotency_key_bytes,
             event_key_limit=settings.events.max_key_bytes,
+            filter_limits=filter_limits(settings),
             event_bulk_limit=settings.events.max_bulk,
             event_runs_limit=settings.events.max_runs,
             event_fanout_bytes=settings.events.max_fanout_bytes,
@@ -132,6 +143,7 @@ class EnginePart:
         kept = settings.limits.core_partition_retention or settings.limits.tenant_retention_period
         retention = timedelta(seconds=kept) if settings.runtime.enable_data_retention else None
         await self._shared.ledger.partitions.maintain(retention)
+        await self._shared.ledger.events.expire_keys()
         if retention is not None:
             await self._shared.ledger.schedules.prune(self._shared.clock.now() - retention)
 

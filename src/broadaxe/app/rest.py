@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
-from broadaxe.app.engine import EnginePart, expression_limits
+from broadaxe.app.engine import EnginePart, expression_limits, filter_limits
 from broadaxe.app.shared import Shared, local_address, schedule_limits
 from broadaxe.clock import Clock
 from broadaxe.config.tls import client_tls
@@ -15,7 +15,7 @@ from broadaxe.domain.user_event import UserEvent
 from broadaxe.engine.api import NewUserEvent, Origin, Refusal, Trigger
 from broadaxe.engine.context import HEARTBEAT_FLUSH
 from broadaxe.engine.event_tracing import EventTraces, above_of
-from broadaxe.engine.filters import FilterLimits, Filters
+from broadaxe.engine.filters import Filters, post_filters_changed
 from broadaxe.engine.schedules.changes import post_change
 from broadaxe.engine.schedules.requests import ScheduleRequests
 from broadaxe.engine.tracing import run_context
@@ -159,31 +159,21 @@ class RestPart:
         )
         self._server = RestServer(app, settings.runtime.bind_address, settings.runtime.port)
 
-    def _filters(self, engine: EnginePart | None) -> Filters:
-        settings = self._shared.settings
-        ledger = self._shared.ledger
+    def _filters(self) -> Filters:
+        shared = self._shared
 
         async def changed(tenant_id: TenantId) -> None:
-            if engine is not None:
-                engine.core.events_changed(tenant_id)
-            # Whoever owns the tenant may be another process.
-            await ledger.post([Message(tenant_id, MessageKind.FILTERS_CHANGED, b"{}")])
+            await post_filters_changed(shared.ledger, tenant_id)
 
-        limits = FilterLimits(
-            filters=settings.events.max_filters,
-            scope=settings.events.max_key_bytes,
-            payload=settings.events.max_filter_payload_bytes,
-        )
-        return Filters(ledger.events, self._evaluator.cel, limits, changed)
+        return Filters(shared.ledger.events, self._evaluator.cel, filter_limits(shared.settings), changed)
 
     def _commands(self, engine: EnginePart | None) -> Commands:
-        filters = self._filters(engine)
         if engine is not None:
-            return EngineCommands(engine.core, self._shared.ledger, filters)
+            return EngineCommands(engine.core, self._shared.ledger)
         settings = self._shared.settings
         address = settings.internal_client.broadcast_address or settings.grpc.broadcast_address
         self._client = EngineClient(address, client_tls(settings), InternalTokens(self._shared))
-        return RemoteCommands(self._client, self._shared, filters)
+        return RemoteCommands(self._client, self._shared, self._filters())
 
     async def start(self) -> None:
         """Listen; OSError that names the address when that cannot be."""

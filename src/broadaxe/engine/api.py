@@ -16,6 +16,7 @@ from broadaxe.domain.ids import TenantId, WorkerId
 from broadaxe.domain.task import TaskFilter, TaskState
 from broadaxe.domain.user_event import UserEvent
 from broadaxe.domain.workflow import LabelRequest, LabelValue, WorkflowDefinition, WorkflowVersion
+from broadaxe.engine.filters import Filters
 from broadaxe.telemetry.context import TraceContext
 
 if TYPE_CHECKING:
@@ -257,6 +258,10 @@ class Engine(Protocol):
     @property
     def schedules(self) -> "ScheduleRequests":
         """Crons, planned runs, pauses and deletions of workflows."""
+
+    @property
+    def filters(self) -> Filters:
+        """Changes of event filters."""
 
     def put_workflow(
         self, tenant_id: TenantId, definition: WorkflowDefinition, origin: Origin

@@ -35,6 +35,16 @@ HEARTBEAT_FLUSH = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class FilterLimits:
+    """How large filters may be. Sizes are bytes."""
+
+    filters: int = 10_000
+    """Filters that a tenant may make."""
+    scope: int = 1_024
+    payload: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
 class EngineOptions:
     """The engine's limits and intervals. Times are seconds, sizes bytes."""
 
@@ -109,6 +119,7 @@ class EngineOptions:
     event_key_limit: int = 1_024
     """Largest key or scope of an event."""
     event_bulk_limit: int = 1_000
+    filter_limits: FilterLimits = field(default_factory=FilterLimits)
     event_runs_limit: int = 10_000
     """Runs that one event may start."""
     event_fanout_bytes: int = 256 * 1024 * 1024

@@ -35,6 +35,7 @@ from broadaxe.engine.elsewhere.inbox import Inbox
 from broadaxe.engine.elsewhere.neighbours import Neighbours
 from broadaxe.engine.elsewhere.outgoing import Outgoing
 from broadaxe.engine.event_tracing import EventTraces
+from broadaxe.engine.filters import Filters, post_filters_changed
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.gauges import Gauges
 from broadaxe.engine.held import HeldCalls
@@ -92,6 +93,7 @@ class EngineCore:
         """`chores` are done every hour or so, `readings` every minute, both by the owner alone."""
         context = EngineContext(ledger, clock, ids, tracer, meter, options)
         self._clock = clock
+        self._ledger = ledger
         self._drain_wait = options.drain_wait
         self._stop_by: float | None = None
         self.timers = Timers(clock)
@@ -151,6 +153,9 @@ class EngineCore:
         )
         self._subscriptions = Subscriptions(context)
         self._catalog.on_forget.append(self._subscriptions.forget)
+        self.filters = Filters(
+            ledger.events, self.evaluator.cel, options.filter_limits, self._filters_changed
+        )
         keys = Keys(context, self.evaluator)
         parts = (
             context,
@@ -426,6 +431,10 @@ class EngineCore:
             lambda: self._user_events.push_many(tenant_id, events, origin),
             lambda: self._user_events_elsewhere.push_many(tenant_id, events, origin),
         )
+
+    async def _filters_changed(self, tenant_id: TenantId) -> None:
+        self.events_changed(tenant_id)
+        await post_filters_changed(self._ledger, tenant_id)
 
     def events_changed(self, tenant_id: TenantId) -> None:
         """See `Engine.events_changed`."""

@@ -1,8 +1,6 @@
 """Filters that people and programs make: checked, stored, and told to the engine that matches events."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Protocol
 from uuid import UUID
 
 from broadaxe.domain.errors import InvalidArgument, NotFound
@@ -10,35 +8,16 @@ from broadaxe.domain.event_filters import EventFilter
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.payloads import require_object
 from broadaxe.domain.registration_checks import ExpressionKind
+from broadaxe.engine.context import FilterLimits as FilterLimits
 from broadaxe.expr.compiled import Cel
+from broadaxe.store.event_ledger import EventLedger
 from broadaxe.store.event_ledger import FilterChange as FilterChange
+from broadaxe.store.ledger import Ledger, Message, MessageKind
 
 
-@dataclass(frozen=True, slots=True)
-class FilterLimits:
-    """Sizes are bytes."""
-
-    filters: int = 10_000
-    """Filters of a tenant."""
-    scope: int = 1_024
-    payload: int = 65_536
-
-
-class FilterStore(Protocol):
-    """Where filters are written."""
-
-    def add_filter(
-        self, tenant_id: TenantId, workflow_id: UUID, scope: str, expression: str, payload: bytes, limit: int
-    ) -> Awaitable[EventFilter]:
-        """Make a filter. NotFound for an unknown workflow, ResourceExhausted if there are `limit` already."""
-
-    def change_filter(
-        self, tenant_id: TenantId, filter_id: UUID, change: FilterChange
-    ) -> Awaitable[EventFilter | None]:
-        """The filter as it is then; None for an unknown one."""
-
-    def delete_filter(self, tenant_id: TenantId, filter_id: UUID) -> Awaitable[EventFilter | None]:
-        """The filter as it was; None for an unknown one."""
+async def post_filters_changed(ledger: Ledger, tenant_id: TenantId) -> None:
+    """Tell whoever owns the tenant, which may be another process."""
+    await ledger.post([Message(tenant_id, MessageKind.FILTERS_CHANGED, b"{}")])
 
 
 class Filters:
@@ -46,7 +25,7 @@ class Filters:
 
     def __init__(
         self,
-        store: FilterStore,
+        store: EventLedger,
         cel: Cel,
         limits: FilterLimits,
         changed: Callable[[TenantId], Awaitable[None]],

@@ -54,8 +54,8 @@ class WorkerPausing(Protocol):
 class EngineCommands:
     """Changes through the engine of the same process."""
 
-    def __init__(self, engine: Engine, workers: WorkerPausing, filters: Filters) -> None:
-        self.filters = filters
+    def __init__(self, engine: Engine, workers: WorkerPausing) -> None:
+        self.filters = engine.filters
         self._engine = engine
         self.schedules = engine.schedules
         self._workers = workers

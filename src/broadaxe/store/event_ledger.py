@@ -84,5 +84,18 @@ class EventLedger(Protocol):
     def load_events_since(self, at: datetime) -> "AsyncIterator[list[StoredEvent]]":
         """Events since then, in pages: their spans may be missing."""
 
+    def add_filter(
+        self, tenant_id: TenantId, workflow_id: UUID, scope: str, expression: str, payload: bytes, limit: int
+    ) -> "Awaitable[EventFilter]":
+        """Make a filter. NotFound for an unknown workflow, ResourceExhausted if there are `limit` already."""
+
+    def change_filter(
+        self, tenant_id: TenantId, filter_id: UUID, change: FilterChange
+    ) -> "Awaitable[EventFilter | None]":
+        """The filter as it is then; None for an unknown one."""
+
+    def delete_filter(self, tenant_id: TenantId, filter_id: UUID) -> "Awaitable[EventFilter | None]":
+        """The filter as it was; None for an unknown one."""
+
     def expire_keys(self) -> "Awaitable[int]":
         """Take expired idempotency keys away; how many."""

@@ -79,13 +79,12 @@ class EventReads(Protocol):
 class PostgresEventReads:
     """Implements `EventReads`. Statements are in `sql/views_event.sql`."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    _db: Database
 
     async def list_events(
         self, tenant_id: TenantId, where: EventCriteria, offset: int, limit: int, payload_bytes: int
     ) -> list[UserEvent]:
-        rows = await self._database.fetch(
+        rows = await self._db.fetch(
             statement("view_event_page"), *_arguments(tenant_id, where), limit, offset, payload_bytes
         )
         if rows and rows[0][-1] > payload_bytes:
@@ -96,32 +95,30 @@ class PostgresEventReads:
         return [UserEvent(*tuple(row)[:-1]) for row in rows]
 
     async def count_events(self, tenant_id: TenantId, where: EventCriteria) -> int:
-        rows = await self._database.fetch(statement("view_event_count"), *_arguments(tenant_id, where))
+        rows = await self._db.fetch(statement("view_event_count"), *_arguments(tenant_id, where))
         return int(rows[0][0])
 
     async def list_event_runs(self, tenant_id: TenantId, ids: Sequence[UUID]) -> list[EventRunRow]:
         if not ids:
             return []
-        rows = await self._database.fetch(statement("view_event_runs"), tenant_id, list(ids), RUNS_LIMIT)
+        rows = await self._db.fetch(statement("view_event_runs"), tenant_id, list(ids), RUNS_LIMIT)
         return [
             EventRunRow(row[0], row[1], row[2], None if row[3] is None else TaskState(row[3])) for row in rows
         ]
 
     async def list_event_keys(self, tenant_id: TenantId) -> list[str]:
-        return [
-            row[0] for row in await self._database.fetch(statement("view_event_keys"), tenant_id, KEYS_LIMIT)
-        ]
+        return [row[0] for row in await self._db.fetch(statement("view_event_keys"), tenant_id, KEYS_LIMIT)]
 
     async def list_filters(
         self, tenant_id: TenantId, pairs: Sequence[tuple[UUID | None, str | None]], offset: int, limit: int
     ) -> tuple[list[EventFilter], int]:
         given = ([one for one, _ in pairs], [scope for _, scope in pairs]) if pairs else (None, None)
-        rows = await self._database.fetch(statement("view_filter_page"), tenant_id, *given, limit, offset)
-        count = (await self._database.fetch(statement("view_filter_count"), tenant_id, *given))[0][0]
+        rows = await self._db.fetch(statement("view_filter_page"), tenant_id, *given, limit, offset)
+        count = (await self._db.fetch(statement("view_filter_count"), tenant_id, *given))[0][0]
         return [filter_of(row) for row in rows], count
 
     async def get_filter(self, tenant_id: TenantId, filter_id: UUID) -> EventFilter | None:
-        rows = await self._database.fetch(statement("view_filter"), tenant_id, filter_id)
+        rows = await self._db.fetch(statement("view_filter"), tenant_id, filter_id)
         return filter_of(rows[0]) if rows else None
 
 

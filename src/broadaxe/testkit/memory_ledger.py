@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid5
 
 import msgspec
@@ -20,7 +21,14 @@ from broadaxe.domain.metadata import matches
 from broadaxe.domain.registration import checksum
 from broadaxe.domain.task import AttemptOutcome, AttemptRecord, Note, TaskFilter, TaskState
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
-from broadaxe.store.event_ledger import EventLink, KeyHolder, NewEvent, StoredEvent, Subscription
+from broadaxe.store.event_ledger import (
+    EventLink,
+    FilterChange,
+    KeyHolder,
+    NewEvent,
+    StoredEvent,
+    Subscription,
+)
 from broadaxe.store.ledger import (
     EVERYBODY,
     Changed,
@@ -346,6 +354,40 @@ class MemoryLedger:
             for new in self.tables.events.values()
             if new.event.at >= at
         ]
+
+    async def add_filter(
+        self, tenant_id: TenantId, workflow_id: UUID, scope: str, expression: str, payload: bytes, limit: int
+    ) -> EventFilter:
+        """Make a filter."""
+        await self._reach()
+        now = self._clock.now()
+        filter_id = uuid5(workflow_id, f"filter {len(self.tables.filters)}")
+        made = EventFilter(
+            tenant_id, filter_id, WorkflowId(workflow_id), scope, expression, payload, False, now, now
+        )
+        self.tables.filters[filter_id] = made
+        return made
+
+    async def change_filter(
+        self, tenant_id: TenantId, filter_id: UUID, change: FilterChange
+    ) -> EventFilter | None:
+        """Change a filter."""
+        await self._reach()
+        found = self.tables.filters.get(filter_id)
+        if found is None or found.tenant_id != tenant_id:
+            return None
+        given = {"scope": change.scope, "expression": change.expression, "payload": change.payload}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        self.tables.filters[filter_id] = replace(found, **changes)
+        return self.tables.filters[filter_id]
+
+    async def delete_filter(self, tenant_id: TenantId, filter_id: UUID) -> EventFilter | None:
+        """Take a filter away."""
+        await self._reach()
+        found = self.tables.filters.get(filter_id)
+        if found is None or found.tenant_id != tenant_id:
+            return None
+        return self.tables.filters.pop(filter_id)
 
     async def expire_keys(self) -> int:
         """Take expired keys away."""

@@ -181,6 +181,22 @@ const checks = {
   async durable() {
     return failureOf(once.runNoWait("ts-durable", {}, {}));
   },
+  async schedules() {
+    const cron = await echo.cron("ts-cron", "0 0 1 1 *", { by: "cron" });
+    const crons = await hatchet.crons.list({ workflow: echo });
+    await hatchet.crons.delete(cron);
+    const planned = await echo.schedule(new Date(Date.now() - 1000), { by: "plan" });
+    let found;
+    do {
+      found = await hatchet.scheduled.get(planned);
+    } while (found.workflowRunStatus !== "SUCCEEDED");
+    const run = await hatchet.runs.get(found.workflowRunId);
+    return {
+      crons: crons.rows.map((one) => [one.name, one.cron, one.input]),
+      left: (await hatchet.crons.list({ workflow: echo })).rows?.length ?? 0,
+      output: run.run.output,
+    };
+  },
   async reads() {
     const listed = await hatchet.runs.list({ workflowNames: ["ts-flaky"], onlyTasks: true });
     const run = await hatchet.runs.get(listed.rows[0].metadata.id);

@@ -1,5 +1,6 @@
 """The workflows as the engine needs them: cached by name and version, what follows worked out once."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from uuid import UUID
@@ -23,6 +24,7 @@ class Catalog:
         self._max_internal_retries = context.options.max_internal_retries
         self._plans: OrderedDict[UUID, StepPlan] = OrderedDict()
         self._newest: OrderedDict[tuple[TenantId, str], StepPlan] = OrderedDict()
+        self._loading: dict[tuple[TenantId, str], asyncio.Future[StepPlan | None]] = {}
         self.on_forget: list[Callable[[TenantId | None], None]] = []
         """Told of the tenant whose workflows changed elsewhere; None: anybody's."""
 
@@ -35,8 +37,24 @@ class Catalog:
         plan = self._newest.get((tenant_id, name))
         if plan is not None:
             return plan
-        version = await self._ledger.latest_version(tenant_id, name)
-        return self.learn(version) if version is not None else None
+        # Those who ask while it is read share the answer: a herd of crons asks at one moment.
+        loading = self._loading.get((tenant_id, name))
+        if loading is None:
+            loading = asyncio.ensure_future(self._load(tenant_id, name))
+            self._loading[(tenant_id, name)] = loading
+        return await asyncio.shield(loading)
+
+    async def _load(self, tenant_id: TenantId, name: str) -> StepPlan | None:
+        key, mine = (tenant_id, name), asyncio.current_task()
+        try:
+            version = await self._ledger.latest_version(tenant_id, name)
+            if version is None:
+                return None
+            # Forgotten while it was read: a newer one may be there by now.
+            return self.learn(version) if self._loading.get(key) is mine else self._plan(version)
+        finally:
+            if self._loading.get(key) is mine:
+                del self._loading[key]
 
     async def version(self, tenant_id: TenantId, version_id: VersionId) -> StepPlan | None:
         """A version, old ones too."""
@@ -57,12 +75,14 @@ class Catalog:
     def forget(self, tenant_id: TenantId, name: str) -> None:
         """Somebody registered it elsewhere."""
         self._newest.pop((tenant_id, name), None)
+        self._loading.pop((tenant_id, name), None)
         for listener in self.on_forget:
             listener(tenant_id)
 
     def forget_names(self) -> None:
         """Another process may have registered anything."""
         self._newest.clear()
+        self._loading.clear()
         for listener in self.on_forget:
             listener(None)
 
