@@ -47,7 +47,7 @@ async def test_ensure_partitions_made_ahead_once(ledger: PostgresLedger) -> None
     horizon = await ledger.partitions.ensure_partitions(7)
     today = now().date()
     assert horizon.until == datetime(today.year, today.month, today.day, tzinfo=UTC) + timedelta(days=8)
-    assert len(horizon.made) == 8 * 4
+    assert len(horizon.made) == 10 * 4
     assert today - timedelta(days=1) in before
     assert (await ledger.partitions.ensure_partitions(7)).made == ()
 

@@ -7,11 +7,14 @@ a commit does not depend on chance.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 from uuid import UUID
 
 from broadaxe.grpc_api.wire import workflows_pb2 as wf
+from broadaxe.grpc_api.wire.v1 import workflows_pb2 as v1
+from broadaxe.grpc_api.wire.v1.shared import condition_pb2 as cp
 from broadaxe.telemetry.context import format_traceparent, parse_traceparent
-from tests.faults.wire import COMPLETED, FAILED, STARTED, until_state
+from tests.faults.wire import COMPLETED, FAILED, STARTED, Got, until_state
 from tests.telemetry.stage import Caller, Stage, item, report
 
 ACKNOWLEDGED = 4
@@ -206,6 +209,50 @@ async def scheduled(stage: Stage, caller: Caller) -> list[UUID]:
     return [got.task_id]
 
 
+async def dag(stage: Stage, caller: Caller) -> list[UUID]:
+    """Two steps behind one, one of them after a sleep, a third that is skipped; then they join."""
+
+    def task(name: str, *parents: str, **conditions: Any) -> v1.CreateTaskOpts:
+        return v1.CreateTaskOpts(
+            readable_id=name,
+            action=f"dag-{name}:step",
+            timeout="30s",
+            inputs="{}",
+            parents=parents,
+            conditions=cp.TaskConditions(**conditions) if conditions else None,
+        )
+
+    nap = cp.SleepMatchCondition(
+        base=cp.BaseMatchCondition(readable_data_key="nap", action=cp.QUEUE, or_group_id="nap"),
+        sleep_for="200ms",
+    )
+    test = cp.BaseMatchCondition(
+        readable_data_key="t", action=cp.SKIP, or_group_id="t", expression="has(output.secret)"
+    )
+    skip = cp.ParentOverrideMatchCondition(base=test, parent_readable_id="first")
+    tasks = [
+        task("first"),
+        task("second", "first"),
+        task("naps", "first", sleep_conditions=[nap]),
+        task("skipped", "first", parent_override_conditions=[skip]),
+        task("joined", "second", "naps", "skipped"),
+    ]
+    request = v1.CreateWorkflowVersionRequest(name="dag", tasks=tasks, on_failure_task=task("failing"))
+    await caller.call("/v1.AdminService/PutWorkflow", request, v1.CreateWorkflowVersionResponse)
+    names = [one.action.removesuffix(":step") for one in (*tasks, request.on_failure_task)]
+    worker = await stage.worker(*names, client=caller)
+    run = await caller.start("dag", input=payload(), metadata=payload())
+    for name in ("first", "second", "naps", "joined"):
+
+        def started(name: str = name) -> Got | None:
+            return next((got for got in worker.got if got.raw.task_name == name), None)
+
+        await report(worker, await worker.wait(started, f"START of {name}"), COMPLETED, payload())
+    await caller.results(run)
+    await worker.die()
+    return [run]
+
+
 def with_parent(traceparent: str, sampled: bool) -> str:
     """The same place with another flag."""
     place = parse_traceparent(traceparent)
@@ -230,5 +277,6 @@ SCENARIOS: dict[str, Scenario] = {
         stale,
         many_traces,
         scheduled,
+        dag,
     )
 }

@@ -49,7 +49,7 @@ def test_everything_that_was_exported_is_whole_and_declared(told: Told) -> None:
         assert metric_violations(request) == []
 
 
-GOLDEN_SCENARIOS = ("simple", "retry", "children", "time_out", "cancel_running", "replay", "scheduled")
+GOLDEN_SCENARIOS = ("simple", "retry", "children", "time_out", "cancel_running", "replay", "scheduled", "dag")
 
 
 @pytest.mark.parametrize("scenario", GOLDEN_SCENARIOS)

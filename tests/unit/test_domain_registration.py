@@ -213,10 +213,11 @@ def test_prepare_hands_each_expression_to_the_compiler() -> None:
             ),
             conditions=(
                 condition(kind="event", event_key="e", expression="bad"),
-                condition(kind="parent", parent="one", expression="p"),
+                condition(kind="parent", parent="two", expression="p"),
             ),
             batch=BatchConfig(1, group_key="g"),
         ),
+        step("two"),
         default_filters=(DefaultFilter("f", "s"),),
         idempotency=Idempotency("i", 1),
     )
@@ -268,6 +269,8 @@ def test_checksum_sees_which_conditions_share_a_group() -> None:
         workflow(),
         workflow(step(retries=3, backoff_factor=2.0, timeout=1.0, slots={"default": 5})),
         workflow(step(labels=(LabelRequest("k", "v"),)), default_priority=2),
+        workflow(step(), step("two", parents=("one",)), on_failure=step("three"), sticky=1),
+        workflow(step(conditions=(condition(),))),
         workflow(
             event_triggers=("e",), cron_triggers=("@daily",), default_filters=(DefaultFilter("a", "b"),)
         ),
@@ -280,15 +283,13 @@ def test_missing_feature_runnable_is_none(runnable: WorkflowDefinition) -> None:
 @pytest.mark.parametrize(
     ("definition", "feature"),
     [
-        (workflow(step(), step("two")), "workflows of several tasks"),
-        (workflow(on_failure=step("two")), "on-failure tasks"),
-        (workflow(step(conditions=(condition(),))), "conditions"),
+        (workflow(step(), step("two", durable=True)), "durable tasks"),
+        (workflow(on_failure=step("two", batch=BatchConfig(1))), "batch tasks"),
         (workflow(step(durable=True)), "durable tasks"),
         (workflow(step(batch=BatchConfig(1))), "batch tasks"),
         (workflow(step(concurrency=(Concurrency("a"),))), "concurrency limits"),
         (workflow(concurrency=(Concurrency("a"),)), "concurrency limits"),
         (workflow(step(rate_limits=(RateLimitUse("k"),))), "rate limits"),
-        (workflow(sticky=0), "sticky workflows"),
     ],
 )
 def test_missing_feature_names_workflow_and_feature(definition: WorkflowDefinition, feature: str) -> None:

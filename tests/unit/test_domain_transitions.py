@@ -20,8 +20,12 @@ from broadaxe.domain.task import (
     ExecutionTimedOut,
     Failed,
     NoteKind,
+    PassedOver,
+    Readied,
     Replayed,
+    Reset,
     RetryDue,
+    RuledOut,
     ScheduleTimedOut,
     SendCancel,
     SendFailed,
@@ -59,7 +63,8 @@ DELAYED = apply(RUNNING, Failed(0, b"x", retry_after=5), 2, RETRYING).status
 DONE = apply(RUNNING, Completed(0, b'{"a":1}'), 2).status
 LOST = apply(RUNNING, Failed(0, b"boom"), 2).status
 GONE = apply(RUNNING, CancelRequested(), 2).status
-STATUSES = (QUEUED, DELAYED, RUNNING, DONE, LOST, GONE)
+UNDECIDED = apply(DONE, Reset(), 3).status
+STATUSES = (QUEUED, DELAYED, RUNNING, DONE, LOST, GONE, UNDECIDED)
 
 EVENTS: tuple[TaskEvent, ...] = (
     Assigned(WORKER),
@@ -75,6 +80,10 @@ EVENTS: tuple[TaskEvent, ...] = (
     TimeoutRefreshed(1),
     SlotReleased(),
     Replayed(),
+    Reset(),
+    Readied(),
+    PassedOver(b'{"skipped":true}'),
+    RuledOut(),
 )
 
 
@@ -92,7 +101,19 @@ def test_decide_event_without_row_is_stale(status: TaskStatus, event: TaskEvent)
 
 def test_decide_final_state_changes_only_by_replay() -> None:
     rows = {event for state, event in TRANSITIONS if state.final}
-    assert rows == {Replayed}
+    assert rows == {Replayed, Reset}
+
+
+def test_decide_reset_step_waits_for_its_parents_and_is_decided_by_them() -> None:
+    assert (UNDECIDED.state, UNDECIDED.attempt, UNDECIDED.output) == (TaskState.PENDING, 1, None)
+    ready = apply(UNDECIDED, Readied(), 9).status
+    assert (ready.state, ready.attempt, ready.queued_at) == (TaskState.QUEUED, 1, after(9))
+    passed = apply(UNDECIDED, PassedOver(b"1"), 9).status
+    assert (passed.state, passed.output, passed.finished_at) == (TaskState.COMPLETED, b"1", after(9))
+    out = apply(UNDECIDED, RuledOut("why"), 9)
+    assert (out.status.state, out.status.finished_at) == (TaskState.CANCELLED, after(9))
+    assert [note.message for note in out.notes] == ["why"]
+    assert decide(UNDECIDED, POLICY, CancelRequested(), after(9)) is None
 
 
 def test_decide_assigned_sets_deadline() -> None:

@@ -125,7 +125,7 @@ def concurrency(hatchet: Hatchet) -> list[Any]:
 
 
 def limits(hatchet: Hatchet) -> list[Any]:
-    """Rate limits, stickiness, batches, durable tasks."""
+    """Rate limits, batches, durable tasks."""
     static = RateLimit(static_key="api", units=2)
     dynamic = RateLimit(
         dynamic_key="input.user",
@@ -143,16 +143,14 @@ def limits(hatchet: Hatchet) -> list[Any]:
     return [
         hatchet.task(name="f-rate-static", rate_limits=[static])(work),
         hatchet.task(name="f-rate-dynamic", rate_limits=[dynamic, static])(work),
-        hatchet.task(name="f-sticky-soft", sticky=StickyStrategy.SOFT)(work),
-        hatchet.task(name="f-sticky-hard", sticky=StickyStrategy.HARD)(work),
         hatchet.batch_task(name="f-batch", **batch)(batch_work),
         hatchet.batch_task(name="f-batch-small", batch_max_size=1, broadcast_output=True)(batch_work),
         hatchet.durable_task(name="f-durable")(durable_work),
     ]
 
 
-def graphs(hatchet: Hatchet) -> list[Any]:
-    """Several tasks: parents, conditions, on-failure and on-success."""
+def mixed(hatchet: Hatchet) -> list[Any]:
+    """Several tasks, one of them durable."""
     dag = hatchet.workflow(
         name="f-dag",
         input_validator=Order,
@@ -164,7 +162,11 @@ def graphs(hatchet: Hatchet) -> list[Any]:
     second = dag.task(name="second", parents=[first])(work)
     third = dag.durable_task(name="third", parents=[first])(durable_work)
     dag.task(name="last", parents=[second, third])(work)
+    return [dag]
 
+
+def graphs(hatchet: Hatchet) -> list[Any]:
+    """Several tasks: parents, conditions, on-failure and on-success; sticky ones."""
     conditional = hatchet.workflow(name="f-conditions")
     root = conditional.task(
         name="root",
@@ -196,8 +198,12 @@ def graphs(hatchet: Hatchet) -> list[Any]:
 
     waiting = hatchet.workflow(name="f-one-task-waits")
     waiting.task(name="only", wait_for=[SleepCondition(timedelta(seconds=1))])(work)
-    return [dag, conditional, failing, succeeding, waiting]
+    sticky = [
+        hatchet.task(name="f-sticky-soft", sticky=StickyStrategy.SOFT)(work),
+        hatchet.task(name="f-sticky-hard", sticky=StickyStrategy.HARD)(work),
+    ]
+    return [conditional, failing, succeeding, waiting, *sticky]
 
 
-UNSUPPORTED: tuple[Callable[[Hatchet], list[Any]], ...] = (concurrency, limits, graphs)
+UNSUPPORTED: tuple[Callable[[Hatchet], list[Any]], ...] = (concurrency, limits, mixed)
 """What registers, and answers UNIMPLEMENTED when triggered."""

@@ -14,6 +14,7 @@ from hatchet_sdk import Context, DurableContext, EmptyModel, Hatchet
 from hatchet_sdk.types.idempotency import StatusBasedIdempotencyConfig, TTLBasedIdempotencyConfig
 from hatchet_sdk.types.labels import DesiredWorkerLabel
 from hatchet_sdk.utils.typing import LogLevel
+from sdk_dags import declare_dags
 from sdk_failing import declare_errors, declare_retries, declare_timeouts, declare_waits
 from sdk_models import Big, Count, Gate, Labels, Point, Text, declared
 
@@ -263,6 +264,7 @@ def declare(hatchet: Hatchet) -> dict[str, SimpleNamespace]:
         "durable": declare_durable(hatchet),
         "events": declare_events(hatchet),
         "unserved": declare_unserved(hatchet),
+        "dags": declare_dags(hatchet),
     }
     children = SimpleNamespace(**vars(groups["payloads"]), **vars(groups["retries"]))
     groups["family"] = declare_family(hatchet, children)
@@ -286,6 +288,7 @@ EVERYDAY = (
     "family",
     "dedupe",
     "durable",
+    "dags",
     "events",
 )
 """What a worker without special slots or labels serves."""

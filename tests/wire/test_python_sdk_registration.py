@@ -8,13 +8,13 @@ import grpc
 import pytest
 from hatchet_sdk import Hatchet
 from hatchet_sdk.contracts.v1 import workflows_pb2 as pb
-from sdk_features import UNSUPPORTED, graphs, runnable
+from sdk_features import UNSUPPORTED, graphs, mixed, runnable
 
 
 @pytest.fixture(scope="module")
 async def registered(hatchet: Hatchet) -> dict[str, Any]:
     """Every workflow of the features, put once."""
-    flows = [flow for make in (runnable, *UNSUPPORTED) for flow in make(hatchet)]
+    flows = [flow for make in (runnable, graphs, *UNSUPPORTED) for flow in make(hatchet)]
     for flow in flows:
         await hatchet._client.admin.aio_put_workflow(flow.to_proto())
     return {flow.name: flow for flow in flows}
@@ -43,7 +43,7 @@ async def test_trigger_of_what_is_not_there_yet_is_unimplemented_at_once(
     assert loop.time() - begun < 20.0
 
 
-@pytest.mark.parametrize("name", list(names_of(runnable)))
+@pytest.mark.parametrize("name", [*names_of(runnable), *names_of(graphs)])
 async def test_trigger_by_name_works_whatever_else_would_trigger_it(
     hatchet: Hatchet, registered: dict[str, Any], name: str
 ) -> None:
@@ -120,7 +120,7 @@ def _wrong(request: pb.CreateWorkflowVersionRequest) -> Iterator[tuple[str, pb.C
 
 
 async def test_wrong_definitions_are_refused_naming_the_field(hatchet: Hatchet) -> None:
-    (dag, *_) = graphs(hatchet)
+    (dag, *_) = mixed(hatchet)
     for field, request in _wrong(dag.to_proto()):
         with pytest.raises(grpc.RpcError) as refused:
             await hatchet._client.admin.aio_put_workflow(request)

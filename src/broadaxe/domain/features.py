@@ -9,19 +9,17 @@ from broadaxe.domain.workflow import StepDefinition, WorkflowDefinition
 
 def missing_feature(definition: WorkflowDefinition) -> str | None:
     """One sentence that names the workflow and what is missing, or None if it can be run."""
-    if len(definition.steps) != 1:
-        what = f"has {len(definition.steps)} tasks: workflows of several tasks"
-    elif definition.on_failure is not None:
-        what = f'has the on-failure task "{definition.on_failure.name}": on-failure tasks'
-    elif definition.sticky is not None:
-        what = "is sticky: sticky workflows"
-    elif definition.concurrency:
+    if definition.concurrency:
         what = "has a concurrency limit: concurrency limits"
     else:
-        missing = _missing_of_step(definition.steps[0])
-        if missing is None:
+        what = ""
+        for step in (*definition.steps, *((definition.on_failure,) if definition.on_failure else ())):
+            missing = _missing_of_step(step)
+            if missing is not None:
+                what = f'has the task "{step.name}" with {missing}'
+                break
+        if not what:
             return None
-        what = f'has the task "{definition.steps[0].name}" with {missing}'
     return f'workflow "{definition.name}" {what} are not there yet'
 
 
@@ -30,12 +28,8 @@ def _missing_of_step(step: StepDefinition) -> str | None:
         return "durable execution: durable tasks"
     if step.batch is not None:
         return "batching: batch tasks"
-    if step.conditions:
-        return "conditions: conditions"
     if step.concurrency:
         return "a concurrency limit: concurrency limits"
     if step.rate_limits:
         return "a rate limit: rate limits"
-    if step.parents:
-        return "parents: workflows of several tasks"
     return None

@@ -51,12 +51,13 @@ def numeric_task_id(task_id: UUID) -> int:
 
 
 def run_state(states: Iterable[TaskState]) -> TaskState:
-    """The state of a run from those of its tasks; ASSIGNED means running, DELAYED counts as QUEUED.
+    """The state of a run from those of its tasks; ASSIGNED means running.
 
-    All equal: that. Else FAILED as soon as one failed, even while others run; else ASSIGNED while any is not
-    final; else CANCELLED. A run without tasks is QUEUED.
+    DELAYED and PENDING count as QUEUED. All equal: that. Else FAILED as soon as one failed, even while others
+    run; else ASSIGNED while any is not final; else CANCELLED. A run without tasks is QUEUED.
     """
-    seen = {TaskState.QUEUED if state is TaskState.DELAYED else state for state in states}
+    waits = (TaskState.DELAYED, TaskState.PENDING)
+    seen = {TaskState.QUEUED if state in waits else state for state in states}
     if len(seen) <= 1:
         return seen.pop() if seen else TaskState.QUEUED
     if TaskState.FAILED in seen:

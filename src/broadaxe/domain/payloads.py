@@ -48,6 +48,14 @@ def output_problem(data: bytes) -> str | None:
     return json_problem(data) if data else None
 
 
+def says_skipped(output: bytes | None) -> bool:
+    """Whether an output is an object with `"skipped": true`: steps behind it treat it as skipped."""
+    if output is None or b'"skipped"' not in output:
+        return False
+    value, _ = _parse(output)
+    return isinstance(value, dict) and value.get("skipped") is True
+
+
 def storable_error(error: bytes) -> bytes:
     """A worker's error text, byte for byte, or a fixed text in the place of one that holds U+0000."""
     return _REPLACED_ERROR if b"\x00" in error else error

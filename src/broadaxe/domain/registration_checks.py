@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from broadaxe.domain.cron_syntax import cron_problem
+from broadaxe.domain.dag_graph import parents_of, waits_in
 from broadaxe.domain.durations import InvalidDuration, parse_duration
 from broadaxe.domain.errors import InvalidArgument
 from broadaxe.domain.labels import label_problem
@@ -55,6 +56,8 @@ class Limits:
     """How large a definition may be. Counts, except `name_length` and `text_length` in characters."""
 
     steps: int = 1_000
+    waits: int = 1_000
+    """Sleeps and user events that the steps of one workflow wait for, all together."""
     parents: int = 1_000
     triggers: int = 1_000
     """Event keys, and cron expressions, each."""
@@ -100,6 +103,11 @@ class _Checks:
             yield from self._step("on_failure_task", w.on_failure)
             if w.on_failure.parents:
                 yield "on_failure_task.parents: the on-failure task has no parents"
+            if w.on_failure.conditions:
+                yield "on_failure_task.conditions: the on-failure task has no conditions"
+        waits = waits_in(w)
+        if waits > limits.waits:
+            yield f"tasks: {waits} sleeps and user events in conditions, at most {limits.waits} are allowed"
         if w.sticky not in (None, 0, 1):
             yield f"sticky: must be SOFT (0) or HARD (1), not {w.sticky}"
         if w.default_priority is not None and not 1 <= w.default_priority <= 3:
@@ -318,6 +326,6 @@ def _graph(w: WorkflowDefinition) -> Iterator[str]:
         for condition in step.conditions:
             if condition.kind == "parent" and condition.parent not in seen:
                 yield f'tasks[{index}].conditions: there is no task "{condition.parent}"'
-    cycle = find_cycle({step.name: step.parents for step in w.steps})
+    cycle = find_cycle({step.name: parents_of(step) for step in w.steps})
     if cycle is not None:
         yield f"tasks: the parents form a cycle: {' -> '.join(cycle)}"

@@ -21,6 +21,8 @@ class TaskState(IntEnum):
     """Waits for the due time of its next attempt (`retry_at`)."""
     ASSIGNED = 3
     """Belongs to a worker: sent, or about to be."""
+    PENDING = 4
+    """A step that is run again and waits for its parents or its conditions to decide about it."""
     COMPLETED = 10
     FAILED = 11
     CANCELLED = 12
@@ -38,13 +40,14 @@ class TaskFacts:
     tenant_id: TenantId
     id: TaskId
     run_id: RunId
-    """Equals `id` for a workflow of one task."""
+    """Equals `id` for a workflow of one task without conditions."""
     workflow_id: WorkflowId
     version_id: VersionId
     step_id: StepId
     priority: int
     created_at: datetime
     input: bytes
+    """Empty for a step of a run: the run has it."""
     metadata: bytes
     """A JSON object with the engine's own `hatchet__*` keys and `traceparent` added; never rewritten."""
     trace: bytes
@@ -164,6 +167,8 @@ class Completed:
 
     attempt: int
     output: bytes
+    met: frozenset[tuple[int, int]] = frozenset()
+    """Of a step in a run: the conditions of the steps behind it that hold of the output (see `dag_graph`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +236,30 @@ class Replayed:
     """A person or program runs a final task again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Its run is run again from this step or from one before it: its parents decide about it anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readied:
+    """The parents and conditions of a step that was reset let it go."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """They skip it. `output` is what the steps behind it get."""
+
+    output: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RuledOut:
+    """They cancel it."""
+
+    reason: str = ""
+
+
 TaskEvent = (
     Assigned
     | SendFailed
@@ -245,6 +274,10 @@ TaskEvent = (
     | TimeoutRefreshed
     | SlotReleased
     | Replayed
+    | Reset
+    | Readied
+    | PassedOver
+    | RuledOut
 )
 
 

@@ -20,8 +20,12 @@ from broadaxe.domain.task import (
     Failed,
     Note,
     NoteKind,
+    PassedOver,
+    Readied,
     Replayed,
+    Reset,
     RetryDue,
+    RuledOut,
     ScheduleTimedOut,
     SendCancel,
     SendFailed,
@@ -201,6 +205,31 @@ def replay(status: TaskStatus, policy: StepPolicy, event: Replayed, now: datetim
         record=_record(status, _REPLAY_OUTCOMES[status.state], status.error, ended_at),
         notes=(Note(NoteKind.RETRIED_BY_USER, attempt, now, "Task replayed"),),
     )
+
+
+def reset(status: TaskStatus, policy: StepPolicy, event: Reset, now: datetime) -> Decision:
+    """Like a replay, but whether it goes is for its parents and conditions to say."""
+    decision = replay(status, policy, Replayed(), now)
+    return replace(decision, status=replace(decision.status, state=TaskState.PENDING))
+
+
+def ready(status: TaskStatus, policy: StepPolicy, event: Readied, now: datetime) -> Decision:
+    """It may go: the schedule time-out of this attempt counts from here."""
+    return Decision(replace(status, state=TaskState.QUEUED, queued_at=now))
+
+
+def pass_over(status: TaskStatus, policy: StepPolicy, event: PassedOver, now: datetime) -> Decision:
+    """Skipped: completed without a worker."""
+    done = replace(status, state=TaskState.COMPLETED, queued_at=now, finished_at=now, output=event.output)
+    return Decision(done)
+
+
+def rule_out(status: TaskStatus, policy: StepPolicy, event: RuledOut, now: datetime) -> Decision:
+    """Cancelled before it ever was queued."""
+    notes: tuple[Note, ...] = ()
+    if event.reason:
+        notes = (Note(NoteKind.CANCELLED, status.attempt, now, event.reason),)
+    return Decision(_ended(replace(status, queued_at=now), TaskState.CANCELLED, None, now), notes=notes)
 
 
 def _retry(

@@ -18,8 +18,12 @@ from broadaxe.domain.task import (
     Decision,
     ExecutionTimedOut,
     Failed,
+    PassedOver,
+    Readied,
     Replayed,
+    Reset,
     RetryDue,
+    RuledOut,
     ScheduleTimedOut,
     SendFailed,
     SlotReleased,
@@ -45,6 +49,7 @@ class Transition:
 
 
 QUEUED, DELAYED, ASSIGNED = TaskState.QUEUED, TaskState.DELAYED, TaskState.ASSIGNED
+PENDING = TaskState.PENDING
 COMPLETED, FAILED, CANCELLED = TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELLED
 
 TRANSITIONS: dict[tuple[TaskState, type[TaskEvent]], Transition] = {
@@ -65,6 +70,12 @@ TRANSITIONS: dict[tuple[TaskState, type[TaskEvent]], Transition] = {
     (COMPLETED, Replayed): Transition(task_rules.replay, (QUEUED,)),
     (FAILED, Replayed): Transition(task_rules.replay, (QUEUED,)),
     (CANCELLED, Replayed): Transition(task_rules.replay, (QUEUED,)),
+    (COMPLETED, Reset): Transition(task_rules.reset, (PENDING,)),
+    (FAILED, Reset): Transition(task_rules.reset, (PENDING,)),
+    (CANCELLED, Reset): Transition(task_rules.reset, (PENDING,)),
+    (PENDING, Readied): Transition(task_rules.ready, (QUEUED,)),
+    (PENDING, PassedOver): Transition(task_rules.pass_over, (COMPLETED,)),
+    (PENDING, RuledOut): Transition(task_rules.rule_out, (CANCELLED,)),
 }
 
 

@@ -78,6 +78,12 @@ class EngineOptions:
     metadata_limit: int = 64 * 1024
     kept_input: int = 16 * 1024
     """A waiting task keeps its input in memory up to this size; a larger one is read again at its send."""
+    kept_run: int = 1024 * 1024
+    """What steps of a run left is kept in memory up to this size altogether, for those behind them."""
+    workflow_steps: int = 1_000
+    """Most tasks of one workflow."""
+    workflow_waits: int = 1_000
+    """Most sleeps and user events that one workflow waits for."""
     outbox_limit: int = 1_000
     """Messages that may wait for one session."""
     outbox_bytes: int = 64 * 1024 * 1024

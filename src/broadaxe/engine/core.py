@@ -47,6 +47,12 @@ from broadaxe.engine.ingest.registration import Registration
 from broadaxe.engine.ingest.reports import Reports
 from broadaxe.engine.ingest.subscriptions import Subscriptions
 from broadaxe.engine.ingest.trigger import Triggers
+from broadaxe.engine.runs.book import RunBook
+from broadaxe.engine.runs.conditions import Conditions
+from broadaxe.engine.runs.control import RunControl
+from broadaxe.engine.runs.restore import RunRestore
+from broadaxe.engine.runs.steps import StepLife
+from broadaxe.engine.runs.waits import WaitBook
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.pausing import Pausing
@@ -139,7 +145,46 @@ class EngineCore:
             self._background,
             (self._results, self._events, self._neighbours.interest),
         )
+        self._conditions = Conditions(self.evaluator)
+        self.waits = WaitBook(clock, self.timers, self._conditions)
         writes = self._lifecycle.writes
+        steps = StepLife(
+            clock, self.memory, self._lifecycle, self._traces, self._tally, (self._results, self._events)
+        )
+        self._book = RunBook(
+            context,
+            self._gate,
+            self.memory,
+            self.timers,
+            self._scheduler,
+            self.waits,
+            steps,
+            writes.ride,
+        )
+        self._lifecycle.use(self._book)
+        self._restore = RunRestore(
+            context,
+            self._gate,
+            self.memory,
+            self.timers,
+            self._catalog,
+            self._conditions,
+            self._book,
+            self.waits,
+            self._lifecycle,
+            self._background,
+            steps,
+        )
+        runs = RunControl(
+            context,
+            self._gate,
+            self.memory,
+            self._catalog,
+            self._lifecycle,
+            self._book,
+            self._restore,
+            steps,
+        )
         self._liveness = Liveness(context, self._gate, self.memory, self.timers, writes)
         self._desk = WorkerDesk(
             context,
@@ -167,13 +212,19 @@ class EngineCore:
             self._traces,
             self._tally,
             keys,
+            self._book,
+            self._conditions,
+        )
+        self._reports = Reports(
+            context, self._gate, self._held, self.memory, writes, self._tally, self._conditions
         )
         self._triggers = Triggers(*parts)
         self._triggers_elsewhere = Triggers(*parts, owned=False)
         event_traces = EventTraces(context)
         events = (context, self._gate, self._catalog, self._subscriptions, self.evaluator, keys)
+        listeners = (self.waits, *listeners)
         self._user_events = Events(*events, self._triggers, event_traces, self._tally, listeners)
-        told = (DeliveredElsewhere(context),) if listeners else ()
+        told = (DeliveredElsewhere(context),)
         self._user_events_elsewhere = Events(
             *events, self._triggers_elsewhere, event_traces, self._tally, told
         )
@@ -195,8 +246,7 @@ class EngineCore:
         self._registration = Registration(
             context, self._gate, self._catalog, self.evaluator.cel, self._subscriptions, changes
         )
-        self._reports = Reports(context, self._gate, self._held, self.memory, writes, self._tally)
-        self._operations = Operations(context, self._gate, self.memory, self._catalog, writes)
+        self._operations = Operations(context, self._gate, self.memory, self._catalog, writes, runs)
         self._neighbours.build(
             self._results,
             self._events,
@@ -205,6 +255,7 @@ class EngineCore:
             self._desk,
             self._reports,
             self._operations,
+            self._restore,
         )
         self.ownership = Ownership(
             context,
@@ -218,6 +269,7 @@ class EngineCore:
             event_traces,
             self._background,
             self,
+            self._restore,
         )
         self._neighbours.use(self.ownership)
         self._inbox = Inbox(
@@ -357,6 +409,9 @@ class EngineCore:
             if gone(live.facts.tenant_id):
                 self.timers.cancel(live.timer)
                 self._lifecycle.writes.drop(live)
+        for run in list(self.memory.runs.values()):
+            if gone(run.facts.tenant_id):
+                self._book.drop(run)
         for worker in workers:
             self.timers.cancel(worker.dead_timer)
         self.memory.forget(gone)

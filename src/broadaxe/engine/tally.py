@@ -36,12 +36,25 @@ class Tally:
             self._counts[(T.METRIC_TASKS_DEQUEUED, ())] += 1
         self._values.append((T.METRIC_QUEUE_WAIT, waited, ()))
 
-    def finished(self, tenant_id: UUID, state: TaskState, seconds: float) -> None:
-        """A task became final, so long after its creation."""
-        outcome = (T.LABEL_OUTCOME, _OUTCOMES[state])
+    def finished(
+        self,
+        tenant_id: UUID,
+        state: TaskState,
+        seconds: float,
+        *,
+        of_run: bool = False,
+        skipped: bool = False,
+    ) -> None:
+        """A task became final, so long after its creation; `of_run`: it is a step of a run."""
+        outcome = (T.LABEL_OUTCOME, "skipped" if skipped else _OUTCOMES[state])
         self._counts[(T.METRIC_TASKS_FINISHED, (outcome,))] += 1
         self._counts[(T.METRIC_TENANT_TASKS_FINISHED, (*_tenant(tenant_id), outcome))] += 1
-        self._values.append((T.METRIC_RUN_DURATION, seconds, (outcome,)))
+        if not of_run:
+            self._values.append((T.METRIC_RUN_DURATION, seconds, (outcome,)))
+
+    def run_over(self, state: TaskState, seconds: float) -> None:
+        """A run of several steps ended, so long after its creation."""
+        self._values.append((T.METRIC_RUN_DURATION, seconds, ((T.LABEL_OUTCOME, _OUTCOMES[state]),)))
 
     def retried(self, tenant_id: UUID, reason: str) -> None:
         """A further attempt was planned."""

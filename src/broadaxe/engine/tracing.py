@@ -3,12 +3,15 @@ when the thing they describe has ended: nothing is open for long, and a crash lo
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from broadaxe.domain.metadata import EVENT_ID, read_text
+from broadaxe.domain.run import RunEnd, RunFacts, Wait, WaitKind, task_id_of
 from broadaxe.domain.schedule import CRON_SCHEDULED_AT, SCHEDULED_AT
 from broadaxe.domain.task import AttemptOutcome, AttemptRecord, TaskFacts, TaskState, TaskStatus
+from broadaxe.domain.workflow import WorkflowDefinition
 from broadaxe.engine.api import ActionKind, RunFinished
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.dispatch.sessions import Session, Written
@@ -23,6 +26,8 @@ from broadaxe.telemetry.context import (
     queue_span_id,
     run_span_id,
     run_trace_id,
+    step_span_id,
+    wait_span_id,
 )
 from broadaxe.telemetry.encode import Pair
 from broadaxe.telemetry.tracer import Tracer
@@ -56,7 +61,7 @@ def nanoseconds(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND * 1_000
 
 
-def sampled(facts: TaskFacts) -> bool:
+def sampled(facts: TaskFacts | RunFacts) -> bool:
     """Whether the task's trace is recorded, as was decided at its trigger."""
     return bool(facts.trace[24] & 1)
 
@@ -72,7 +77,7 @@ def place_of_run(tracer: Tracer, run_id: UUID, caller: TraceContext | None) -> T
     return TraceContext(trace_id, ZERO_SPAN_ID, tracer.decide(trace_id, None))
 
 
-def run_context(facts: TaskFacts) -> TraceContext:
+def run_context(facts: TaskFacts | RunFacts) -> TraceContext:
     """The place of the run's own span."""
     return TraceContext(facts.trace[:16], run_span_id(facts.run_id), sampled(facts))
 
@@ -82,7 +87,7 @@ def attempt_context(facts: TaskFacts, attempt: int) -> TraceContext:
     return TraceContext(facts.trace[:16], attempt_span_id(facts.id, attempt), sampled(facts))
 
 
-def _trigger_kind(facts: TaskFacts) -> str:
+def _trigger_kind(facts: TaskFacts | RunFacts) -> str:
     """What started the run: the engine's own keys in its metadata say so."""
     if CRON_KEY in facts.metadata:
         return "cron"
@@ -206,8 +211,16 @@ class RunTraces:
             attrs=attrs,
         )
 
-    def finished(self, facts: TaskFacts, plan: StepPlan, status: TaskStatus, replayed: bool = False) -> None:
-        """The task is final. `replayed`: told again from its row, after a restart."""
+    def finished(
+        self,
+        facts: TaskFacts,
+        plan: StepPlan,
+        status: TaskStatus,
+        replayed: bool = False,
+        parents: Sequence[tuple[UUID, int]] = (),
+    ) -> None:
+        """The task is final. `replayed`: told again from its row, after a restart. `parents`: tasks and
+        attempts that a step came after."""
         if not sampled(facts) or status.finished_at is None:
             return
         outcome = _ENDS[status.state]
@@ -216,11 +229,86 @@ class RunTraces:
         if replayed:
             extra.append((T.ATTR_REPLAYED, True))
         times = (status.queued_at, status.assigned_at, status.finished_at)
-        self._attempt(facts, plan, status.attempt, times, extra, str(status.worker_id), failure)
-        if status.attempt > status.app_retries + status.internal_retries:
-            # A person ran it again: the run's span was emitted at its first end, and its id is taken.
+        links = tuple(
+            TraceContext(facts.trace[:16], attempt_span_id(task_id, attempt), True)
+            for task_id, attempt in parents
+        )
+        self._attempt(facts, plan, status.attempt, times, extra, str(status.worker_id), failure, links)
+        if facts.run_id != facts.id or status.attempt > status.app_retries + status.internal_retries:
+            # A person ran it again: the run's span was emitted at its first end, and its id is taken. Or the
+            # run goes on: its span comes with its own end.
             return
-        definition = plan.version.definition
+        self._run(facts, plan.version.definition, status.finished_at, extra, failure)
+
+    def run_finished(
+        self,
+        facts: RunFacts,
+        definition: WorkflowDefinition,
+        end: RunEnd,
+        first: bool = True,
+        replayed: bool = False,
+    ) -> None:
+        """A run of several steps is over. `first`: it was not run again, so its span's id is free."""
+        if not sampled(facts) or not first:
+            return
+        extra: list[Pair] = [(T.ATTR_OUTCOME, _ENDS[end.state])]
+        if replayed:
+            extra.append((T.ATTR_REPLAYED, True))
+        failure = ("failure", None) if end.state is TaskState.FAILED else None
+        self._run(facts, definition, end.at, extra, failure)
+
+    def step_decided(self, facts: TaskFacts, plan: StepPlan, status: TaskStatus, reason: str) -> None:
+        """A step was skipped or cancelled without going to a worker."""
+        if not sampled(facts) or status.finished_at is None:
+            return
+        attrs = self._task(facts, plan, status.attempt)
+        skipped = status.state is TaskState.COMPLETED
+        attrs.append((T.ATTR_OUTCOME, "skipped" if skipped else "cancelled"))
+        if reason:
+            attrs.append((T.ATTR_WAIT_REASON, reason))
+        at = nanoseconds(status.finished_at)
+        self._tracer.emit(
+            T.SPAN_STEP,
+            run_context(facts),
+            at,
+            max(at, self._clock.now_ns()),
+            span_id=step_span_id(facts.id, status.attempt),
+            attrs=attrs,
+        )
+
+    def waited(self, facts: RunFacts, plan: StepPlan, wait: Wait, met_at: datetime) -> None:
+        """A step's sleep is over, or its event came."""
+        if not sampled(facts):
+            return
+        task_id = task_id_of(facts.id, plan.step.id)
+        attrs: list[Pair] = [
+            (T.ATTR_TENANT_ID, str(facts.tenant_id)),
+            (T.ATTR_RUN_ID, str(facts.id)),
+            (T.ATTR_TASK_ID, str(task_id)),
+            (T.ATTR_TASK_NAME, plan.step.name),
+            (T.ATTR_WORKFLOW_NAME, plan.version.definition.name),
+            (T.ATTR_WAIT_REASON, wait.kind.name.lower()),
+        ]
+        if wait.kind is WaitKind.EVENT:
+            attrs.append((T.ATTR_EVENT_KEY, wait.key))
+        began = nanoseconds(wait.opened_at)
+        self._tracer.emit(
+            T.SPAN_STEP_WAIT,
+            run_context(facts),
+            began,
+            max(began, nanoseconds(met_at)),
+            span_id=wait_span_id(task_id, wait.attempt, wait.item),
+            attrs=attrs,
+        )
+
+    def _run(
+        self,
+        facts: TaskFacts | RunFacts,
+        definition: WorkflowDefinition,
+        ended_at: datetime,
+        extra: list[Pair],
+        failure: tuple[str, str | None] | None,
+    ) -> None:
         attrs: list[Pair] = [
             (T.ATTR_TENANT_ID, str(facts.tenant_id)),
             (T.ATTR_RUN_ID, str(facts.run_id)),
@@ -237,19 +325,18 @@ class RunTraces:
             T.SPAN_RUN,
             TraceContext(facts.trace[:16], facts.trace[16:24], True),
             nanoseconds(facts.created_at),
-            max(nanoseconds(facts.created_at), nanoseconds(status.finished_at)),
+            max(nanoseconds(facts.created_at), nanoseconds(ended_at)),
             span_id=run_span_id(facts.run_id),
             attrs=attrs,
             error_type=failure[0] if failure else None,
             message=failure[1] if failure else None,
         )
 
-    def not_created(self, live: LiveTask, refused: str | None) -> None:
+    def not_created(self, facts: TaskFacts | RunFacts, plan: StepPlan, refused: str | None) -> None:
         """A trigger made no run: its child key was taken, or its commit was `refused`.
 
         The span takes the id that the run's would have had: what was recorded of the trigger hangs under it.
         """
-        facts = live.facts
         if not sampled(facts):
             return
         self._tracer.emit(
@@ -260,7 +347,7 @@ class RunTraces:
             span_id=run_span_id(facts.run_id),
             attrs=(
                 (T.ATTR_TENANT_ID, str(facts.tenant_id)),
-                (T.ATTR_WORKFLOW_NAME, live.plan.version.definition.name),
+                (T.ATTR_WORKFLOW_NAME, plan.version.definition.name),
                 (T.ATTR_WORKFLOW_ID, str(facts.workflow_id)),
                 (T.ATTR_OUTCOME, "deduplicated" if refused is None else "refused"),
             ),
@@ -290,6 +377,7 @@ class RunTraces:
         extra: list[Pair],
         worker_id: str,
         failure: tuple[str, str | None] | None,
+        parents: tuple[TraceContext, ...] = (),
     ) -> None:
         queued_at, assigned_at, ended_at = times
         run = run_context(facts)
@@ -307,7 +395,7 @@ class RunTraces:
         )
         if assigned_at is None:
             return
-        links = (attempt_context(facts, attempt - 1),) if attempt else ()
+        links = (attempt_context(facts, attempt - 1), *parents) if attempt else parents
         self._tracer.emit(
             T.SPAN_ATTEMPT,
             run,

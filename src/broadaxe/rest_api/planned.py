@@ -45,7 +45,6 @@ _FEATURES: dict[str, str] = {
         GET {_STABLE}/durable-tasks/{{durable-task}}
         POST /api/v1/stable/tasks/{{task}}/restore
         """,
-    "runs of several tasks": "GET /api/v1/stable/dags/tasks",
     "stored streams": f"""
         GET {_STABLE}/streams/payloads
         POST {_STABLE}/streams/payloads

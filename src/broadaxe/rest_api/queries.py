@@ -81,6 +81,13 @@ class DisplayNamesQuery(Struct):
     external_ids: Annotated[list[UUID], Meta(max_length=1_000)]
 
 
+class DagTasksQuery(Struct):
+    """Whose tasks."""
+
+    dag_ids: Annotated[list[UUID], Meta(max_length=1_000)]
+    tenant: UUID
+
+
 class PageQuery(Struct):
     """A page of a timeline."""
 

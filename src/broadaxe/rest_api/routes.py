@@ -72,6 +72,8 @@ RUN_ROUTES = (
 TASK_ROUTES = (
     Route("GET", _TASK, "v1-task:get", "Get a task", "tasks", tasks.get_task, rm.V1TaskSummary,
           query=q.TaskQuery),
+    Route("GET", "/api/v1/stable/dags/tasks", "v1-dag:list:tasks", "List the tasks of runs", "tasks",
+          tasks.list_dag_tasks, list[rm.V1DagChildren], query=q.DagTasksQuery),
     Route("GET", f"{_TASK}/task-events", "v1-task-event:list", "List a task's timeline", "tasks",
           tasks.list_task_events, rm.V1TaskEventList, query=q.PageQuery),
     Route("GET", f"{_TASK}/logs", "v1-log-line:list", "List a task's log lines", "tasks",

@@ -27,6 +27,7 @@ from broadaxe.domain.workflow import LabelValue as LabelValue
 from broadaxe.domain.workflow import WorkflowDefinition
 from broadaxe.domain.workflow import WorkflowVersion as WorkflowVersion
 from broadaxe.store.event_ledger import EventLedger, NewEvent
+from broadaxe.store.run_ledger import NewRun, RunLedger
 from broadaxe.store.schedule_ledger import FireClaim, ScheduleLedger, SkipRecord
 from broadaxe.telemetry.context import TraceContext
 
@@ -61,6 +62,8 @@ class NewTask:
     """The due time it is started for."""
     key: KeyClaim | None = None
     """The idempotency key it takes."""
+    notes: tuple[Note, ...] = ()
+    """Only for steps of a run that come with a change of it."""
     messages: "tuple[Message, ...]" = ()
     """Left for other engines in the same commit, if the task is created."""
 
@@ -246,7 +249,7 @@ class DatabaseState:
     listeners: list[Callable[[bool], None]] = field(default_factory=list)
 
 
-class Ledger(Protocol):
+class Ledger(RunLedger, Protocol):
     """The operations. `tenant_id` is in the key of each."""
 
     state: DatabaseState
@@ -261,12 +264,16 @@ class Ledger(Protocol):
 
     # -- tasks: these join the group commit ----------------------------------------------------------
     def create_tasks(
-        self, tasks: Sequence[NewTask], *, patience: float | None, event: NewEvent | None = None
+        self,
+        tasks: "Sequence[NewTask | NewRun]",
+        *,
+        patience: float | None,
+        event: NewEvent | None = None,
     ) -> "Future[list[UUID]]":
-        """Create tasks, and store the event that starts them. Resolves to one run id each: its own, or the
-        one that already holds its claim, or the `KeyHolder` of its idempotency key, or `NOBODY` if its due
-        time is not to be had; then nothing was created for it. `patience`: seconds to wait for an absent
-        database; None = hold.
+        """Create tasks, and runs of several, and store the event that starts them. Resolves to one run id
+        each: its own, or the one that already holds its claim, or the `KeyHolder` of its idempotency key, or
+        `NOBODY` if its due time is not to be had; then nothing was created for it. `patience`: seconds to
+        wait for an absent database; None = hold.
         """
 
     def write_task(self, write: TaskWrite, *, lazy: float | None = None) -> "Future[bool]":
@@ -278,7 +285,7 @@ class Ledger(Protocol):
 
     # -- tasks that another engine may own: a commit of their own, and a message for the owner in it ----
     def create_elsewhere(
-        self, tasks: Sequence[NewTask], *, patience: float | None, event: NewEvent | None = None
+        self, tasks: "Sequence[NewTask | NewRun]", *, patience: float | None, event: NewEvent | None = None
     ) -> "Future[list[UUID]]":
         """Like `create_tasks`, whoever owns the tenant."""
 

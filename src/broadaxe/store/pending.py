@@ -11,6 +11,7 @@ from broadaxe.domain.errors import BroadaxeError, ResourceExhausted, Unavailable
 from broadaxe.domain.ids import EngineId
 from broadaxe.store.event_ledger import NewEvent
 from broadaxe.store.ledger import LogLine, NewTask, TaskChange, TaskWrite
+from broadaxe.store.run_ledger import NewRun, RunChange
 from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.telemetry.context import TraceContext
 
@@ -38,8 +39,10 @@ class Pending:
     """Loop time; past it the call is given up unless it is in flight."""
     patient: bool
     """Whether the deadline is the store's own limit, not the caller's."""
-    tasks: Sequence[NewTask] = ()
+    tasks: Sequence[NewTask | NewRun] = ()
     write: TaskWrite | None = None
+    run_change: RunChange | None = None
+    """What follows from `write` if that is there, else a change by itself."""
     lines: Sequence[LogLine] = ()
     event: NewEvent | None = None
     skips: Sequence[SkipRecord] = ()
@@ -53,9 +56,10 @@ class Pending:
     @property
     def task_ids(self) -> Sequence[UUID]:
         """The rows it changes."""
-        if self.write is not None:
-            return (self.write.task_id,)
-        return self.change.ids if self.change is not None else ()
+        own: tuple[UUID, ...] = () if self.write is None else (self.write.task_id,)
+        if self.run_change is not None and self.run_change.writes:
+            return (*own, *(write.task_id for write in self.run_change.writes))
+        return self.change.ids if self.change is not None else own
 
     def resolve(self, result: object) -> None:
         """Answers the caller, who may have gone."""
@@ -68,8 +72,12 @@ class Pending:
             self.future.set_exception(error)
 
 
-def size_of_task(task: NewTask) -> int:
-    """Bytes that a new task is counted with."""
+def size_of_task(task: NewTask | NewRun) -> int:
+    """Bytes that a new task or run is counted with."""
+    if isinstance(task, NewRun):
+        size = 2 * ROW_OVERHEAD + len(task.facts.input) + len(task.facts.metadata)
+        size += len(task.facts.triggers or b"")
+        return size + sum(map(size_of_task, task.tasks)) + ROW_OVERHEAD * len(task.waits)
     facts, status = task.facts, task.status
     extra = len(status.output or b"") + len(status.error or b"") + len(facts.desired_labels or b"")
     extra += len(facts.triggers or b"")
@@ -88,6 +96,12 @@ def size_of_write(write: TaskWrite) -> int:
     if write.record is not None:
         size += ROW_OVERHEAD + len(write.record.output or b"") + len(write.record.error or b"")
     return size + sum(ROW_OVERHEAD // 4 + len(note.message) for note in write.notes)
+
+
+def size_of_change(change: RunChange) -> int:
+    """Bytes that a run's change is counted with."""
+    size = ROW_OVERHEAD * (1 + len(change.opened)) + sum(map(size_of_task, change.tasks))
+    return size + sum(map(size_of_write, change.writes)) + sum(ROW_OVERHEAD + len(m.data) for m in change.met)
 
 
 class PendingQueue:

@@ -32,6 +32,8 @@ from broadaxe.store.ledger import (
 from broadaxe.store.messages import MessagePost
 from broadaxe.store.options import StoreOptions
 from broadaxe.store.partitions import Partitions
+from broadaxe.store.run_ledger import ChangeResult, NewRun, RunChange, StoredRun, WholeRun
+from broadaxe.store.run_reads import RunReads
 from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.store.schedules import ScheduleStore
 from broadaxe.store.task_reads import TaskReads
@@ -65,6 +67,7 @@ class PostgresLedger:
         )
         self._lease.on_fenced(self._writer.lose_fence)
         self._tasks = TaskReads(database)
+        self._runs = RunReads(database)
         self._workflows = WorkflowStore(database)
         self._workers = WorkerStore(database, lambda: self._lease.engine_id)
 
@@ -133,7 +136,11 @@ class PostgresLedger:
     # -- tasks -----------------------------------------------------------------------------------------
 
     def create_tasks(
-        self, tasks: Sequence[NewTask], *, patience: float | None, event: NewEvent | None = None
+        self,
+        tasks: Sequence[NewTask | NewRun],
+        *,
+        patience: float | None,
+        event: NewEvent | None = None,
     ) -> "asyncio.Future[list[UUID]]":
         tenant_id = event.event.tenant_id if event is not None else tasks[0].facts.tenant_id
         return self._writer.create(tasks, patience, self._partition(tenant_id), event)
@@ -147,7 +154,7 @@ class PostgresLedger:
         return self._writer.log(lines, self._partition(lines[0].tenant_id))
 
     def create_elsewhere(
-        self, tasks: Sequence[NewTask], *, patience: float | None, event: NewEvent | None = None
+        self, tasks: Sequence[NewTask | NewRun], *, patience: float | None, event: NewEvent | None = None
     ) -> "asyncio.Future[list[UUID]]":
         return self._elsewhere.create(tasks, patience, None, event)
 
@@ -175,6 +182,36 @@ class PostgresLedger:
 
     async def load_inputs(self, tenant_id: TenantId, ids: Sequence[UUID]) -> dict[UUID, bytes]:
         return await self._tasks.load_inputs(tenant_id, ids)
+
+    # -- runs of several steps -------------------------------------------------------------------------
+
+    def change_run(
+        self, change: RunChange, write: TaskWrite | None = None
+    ) -> "asyncio.Future[ChangeResult | None]":
+        return self._writer.change_run(change, write, self._partition(change.tenant_id))
+
+    async def get_runs(self, tenant_id: TenantId, ids: Sequence[UUID]) -> list[StoredRun]:
+        return await self._runs.get_runs(tenant_id, ids)
+
+    async def get_whole_run(self, tenant_id: TenantId, run_id: UUID) -> WholeRun | None:
+        return await self._runs.get_whole_run(tenant_id, run_id)
+
+    async def find_runs(self, tenant_id: TenantId, where: TaskFilter, limit: int) -> list[StoredRun]:
+        return await self._runs.find_runs(tenant_id, where, limit)
+
+    async def load_outputs(
+        self, tenant_id: TenantId, task_ids: Sequence[UUID]
+    ) -> dict[UUID, tuple[bytes | None, bytes | None]]:
+        return await self._runs.load_outputs(tenant_id, task_ids)
+
+    async def load_run_inputs(self, tenant_id: TenantId, run_ids: Sequence[UUID]) -> dict[UUID, bytes]:
+        return await self._runs.load_run_inputs(tenant_id, run_ids)
+
+    def load_live_runs(self) -> AsyncIterator[list[WholeRun]]:
+        return self._runs.load_live_runs()
+
+    def load_ended_runs_since(self, at: datetime) -> AsyncIterator[list[StoredRun]]:
+        return self._runs.load_ended_runs_since(at)
 
     # -- workflows -------------------------------------------------------------------------------------
 

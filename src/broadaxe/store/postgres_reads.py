@@ -6,6 +6,7 @@ from uuid import UUID
 
 from broadaxe.domain.errors import InvalidArgument
 from broadaxe.domain.ids import TenantId
+from broadaxe.domain.run import RunEnd, RunFacts
 from broadaxe.domain.task import (
     AttemptOutcome,
     AttemptRecord,
@@ -23,6 +24,7 @@ from broadaxe.store.reads import (
     HeldSlots,
     LiveCount,
     LogCriteria,
+    RunRow,
     TaskCriteria,
     TaskHistory,
     TaskLabel,
@@ -31,7 +33,7 @@ from broadaxe.store.reads import (
     VersionRow,
     WorkflowRow,
 )
-from broadaxe.store.rows import id_floor, id_time, version_of, worker_of
+from broadaxe.store.rows import id_floor, id_range, id_time, version_of, worker_of
 from broadaxe.store.schedule_reads import PostgresScheduleReads
 from broadaxe.store.session import Record, Session
 from broadaxe.store.statements import statement
@@ -42,6 +44,7 @@ WORKERS_LIMIT = 10_000
 
 _FACT_COLUMNS = 18
 _STATUS_COLUMNS = 32
+_INPUT_COLUMN = 8
 _LAST_ID = UUID(int=(1 << 128) - 1)
 _SLACK = timedelta(hours=1)
 """How far the clocks that made a parent's and a child's id may lie apart."""
@@ -62,12 +65,54 @@ class PostgresReads(PostgresScheduleReads, PostgresStatisticsReads, PostgresEven
         rows = await self._db.fetch(
             statement("view_task_page"), *_arguments(tenant_id, where), limit, offset, payload_bytes
         )
-        if payload_bytes and rows and rows[0][-1] > payload_bytes:
-            raise InvalidArgument(
-                f"limit: the payloads of these {len(rows)} rows are more than {payload_bytes} bytes; "
-                "ask for fewer rows or leave the payloads out"
-            )
+        _check_payloads(rows, payload_bytes)
         return [_task(row) for row in rows]
+
+    async def list_runs(
+        self, tenant_id: TenantId, where: TaskCriteria, offset: int, limit: int, payload_bytes: int
+    ) -> list[TaskRow | RunRow]:
+        rows = await self._db.fetch(
+            statement("view_run_page"), *_arguments(tenant_id, where), limit, offset, payload_bytes
+        )
+        _check_payloads(rows, payload_bytes)
+        return [_task(row) if row["step_id"] is not None else _run(row) for row in rows]
+
+    async def count_runs(self, tenant_id: TenantId, where: TaskCriteria) -> int:
+        rows = await self._db.fetch(statement("view_run_count"), *_arguments(tenant_id, where))
+        return int(rows[0][0])
+
+    async def list_run_ids(self, tenant_id: TenantId, where: TaskCriteria) -> list[UUID]:
+        rows = await self._db.fetch(statement("view_run_ids"), *_arguments(tenant_id, where))
+        return [row[0] for row in rows]
+
+    async def get_run(self, tenant_id: TenantId, run_id: UUID) -> RunRow | None:
+        rows = await self._db.fetch(statement("view_run_get"), tenant_id, run_id, _next(run_id))
+        return _run(rows[0]) if rows else None
+
+    async def list_run_tasks(
+        self, tenant_id: TenantId, run_ids: Sequence[UUID], outputs: bool
+    ) -> list[TaskRow]:
+        if not run_ids:
+            return []
+        rows = await self._db.fetch(
+            statement("view_run_tasks"), tenant_id, *id_range(run_ids), list(run_ids), outputs, CHILDREN_LIMIT
+        )
+        return [_task(row) for row in rows]
+
+    async def get_histories(self, tenant_id: TenantId, task_ids: Sequence[UUID]) -> dict[UUID, TaskHistory]:
+        async def work(session: Session) -> dict[UUID, TaskHistory]:
+            ids = list(task_ids)
+            attempts: dict[UUID, list[AttemptRecord]] = {}
+            notes: dict[UUID, list[Note]] = {}
+            for row in await session.fetch(statement("view_attempts_of"), tenant_id, ids, CHILDREN_LIMIT):
+                record = AttemptRecord(row[1], AttemptOutcome(row[2]), *tuple(row)[3:])
+                attempts.setdefault(row[0], []).append(record)
+            for row in await session.fetch(statement("view_notes_of"), tenant_id, ids, CHILDREN_LIMIT):
+                note = Note(NoteKind(row[1]), row[2], row[3], row[4].decode(errors="replace"))
+                notes.setdefault(row[0], []).append(note)
+            return {one: TaskHistory(tuple(attempts.get(one, ())), tuple(notes.get(one, ()))) for one in ids}
+
+        return await self._db.run(work)
 
     async def count_tasks(self, tenant_id: TenantId, where: TaskCriteria) -> int:
         rows = await self._db.fetch(statement("view_task_count"), *_arguments(tenant_id, where))
@@ -191,6 +236,37 @@ def _arguments(tenant_id: TenantId, where: TaskCriteria) -> tuple[object, ...]:
         len(pairs) if where.match_all else 1,
         where.event_id,
     )
+
+
+def _check_payloads(rows: Sequence[Record], payload_bytes: int) -> None:
+    if payload_bytes and rows and rows[0][-1] > payload_bytes:
+        raise InvalidArgument(
+            f"limit: the payloads of these {len(rows)} rows are more than {payload_bytes} bytes; "
+            "ask for fewer rows or leave the payloads out"
+        )
+
+
+def _run(record: Record) -> RunRow:
+    facts = RunFacts(
+        tenant_id=record["tenant_id"],
+        id=record["id"],
+        workflow_id=record["workflow_id"],
+        version_id=record["version_id"],
+        priority=record["priority"],
+        created_at=record["created_at"],
+        input=record[_INPUT_COLUMN],
+        metadata=record["metadata"],
+        trace=record["trace"],
+        parent_task_id=record["parent_task_id"],
+        parent_run_id=record["parent_run_id"],
+        child_index=record["child_index"],
+        child_key=record["child_key"],
+        desired_worker_id=record["desired_worker_id"],
+        desired_labels=record["desired_labels"],
+    )
+    ended_at = record["finished_at"]
+    end = None if ended_at is None else RunEnd(TaskState(record["state"]), ended_at)
+    return RunRow(facts, end)
 
 
 def _next(task_id: UUID) -> UUID:

@@ -11,6 +11,7 @@ from typing import Protocol
 from uuid import UUID
 
 from broadaxe.domain.ids import TenantId
+from broadaxe.domain.run import RunEnd, RunFacts
 from broadaxe.domain.task import AttemptRecord, Note, TaskFacts, TaskState, TaskStatus
 from broadaxe.domain.workflow import WorkflowVersion
 from broadaxe.store.event_reads import EventReads
@@ -60,12 +61,22 @@ class TaskHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run of several tasks."""
+
+    facts: RunFacts
+    end: RunEnd | None
+    """None while it is not over."""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskLabel:
-    """What a task is called by: its step and when it was made."""
+    """What a task, or a run of several, is called by: its step and when it was made."""
 
     id: UUID
     version_id: UUID
-    step_id: UUID
+    step_id: UUID | None
+    """None for a run of several tasks."""
     created_at: datetime
 
 
@@ -145,6 +156,28 @@ class Reads(ScheduleReads, StatisticsReads, EventReads, Protocol):
     ) -> Awaitable[list[TaskRow]]:
         """A page, newest first. Inputs and outputs come along up to `payload_bytes` altogether (0: none are
         wanted); a page with more raises `InvalidArgument`."""
+
+    def list_runs(
+        self, tenant_id: TenantId, where: TaskCriteria, offset: int, limit: int, payload_bytes: int
+    ) -> Awaitable[list[TaskRow | RunRow]]:
+        """A page of runs, newest first; a run of one task is its task. Payloads as in `list_tasks`."""
+
+    def count_runs(self, tenant_id: TenantId, where: TaskCriteria) -> Awaitable[int]: ...
+    def list_run_ids(self, tenant_id: TenantId, where: TaskCriteria) -> Awaitable[list[UUID]]:
+        """All ids, newest first."""
+
+    def get_run(self, tenant_id: TenantId, run_id: UUID) -> Awaitable[RunRow | None]:
+        """A run of several tasks."""
+
+    def list_run_tasks(
+        self, tenant_id: TenantId, run_ids: Sequence[UUID], outputs: bool
+    ) -> Awaitable[list[TaskRow]]:
+        """The tasks of runs of several, oldest first, at most 10,000, without inputs."""
+
+    def get_histories(
+        self, tenant_id: TenantId, task_ids: Sequence[UUID]
+    ) -> Awaitable[dict[UUID, TaskHistory]]:
+        """What happened to several tasks, at most 10,000 entries, without the outputs of attempts."""
 
     def count_tasks(self, tenant_id: TenantId, where: TaskCriteria) -> Awaitable[int]: ...
     def list_task_ids(self, tenant_id: TenantId, where: TaskCriteria) -> Awaitable[list[UUID]]:

@@ -21,12 +21,14 @@ from broadaxe.store.ledger import (
     WorkerRow,
     WorkflowVersion,
 )
+from broadaxe.store.run_ledger import NewRun
 from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.store.session import Record
 from broadaxe.telemetry.context import TraceContext
 
 _STATES = {int(state): state for state in TaskState}
 _FACT_COLUMNS = 18
+TASK_COLUMNS = 32
 
 Columns = list[list[object]]
 
@@ -52,7 +54,7 @@ def task_row(task: NewTask) -> tuple[object, ...]:
 FireRow = tuple[UUID, UUID, datetime, datetime, UUID | None, int | None]
 
 
-def fire_row(task: NewTask) -> FireRow:
+def fire_row(task: NewTask | NewRun) -> FireRow:
     """The claim of a new task's due time."""
     fire = task.fire
     assert fire is not None
@@ -92,6 +94,12 @@ def note_rows(write: TaskWrite) -> Iterable[tuple[object, ...]]:
     """The columns of a write's notes."""
     for note in write.notes:
         yield write.tenant_id, write.task_id, note.kind, note.attempt, note.at, _utf8(note.message)
+
+
+def new_note_rows(task: NewTask) -> Iterable[tuple[object, ...]]:
+    """The columns of a new task's notes."""
+    for note in task.notes:
+        yield task.facts.tenant_id, task.facts.id, note.kind, note.attempt, note.at, _utf8(note.message)
 
 
 def _utf8(text: str) -> bytes:
@@ -221,6 +229,11 @@ def message_of(record: Record) -> Message:
     return Message(record["tenant_id"], kind, record["body"], trace_of(record["trace"]))
 
 
+def id_range(ids: Sequence[UUID]) -> tuple[UUID, UUID]:
+    """From the first id of the earliest millisecond of these to the first after the latest one."""
+    return UUID(int=min(ids).int >> 80 << 80), UUID(int=min((max(ids).int >> 80) + 1, (1 << 48) - 1) << 80)
+
+
 def id_floor(at: datetime) -> UUID:
     """The lower bound of UUIDv7s made from that moment on."""
     milliseconds = int(at.astimezone(UTC).timestamp() * 1000)
@@ -230,3 +243,23 @@ def id_floor(at: datetime) -> UUID:
 def id_time(value: UUID) -> datetime:
     """The moment a UUIDv7 was made, in milliseconds."""
     return datetime.fromtimestamp((value.int >> 80) / 1000, UTC)
+
+
+def has_pair(metadata: bytes, pairs: Sequence[tuple[str, str]]) -> bool:
+    """Whether a JSON object holds one of the pairs; a value that is no text counts as its JSON.
+
+    Read here and not in SQL, where one odd escape in one row would fail the whole statement.
+    """
+    try:
+        value = msgspec.json.decode(metadata)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    if not isinstance(value, dict):
+        return False
+    for key, wanted in pairs:
+        if key in value:
+            held = value[key]
+            text = held if isinstance(held, str) else msgspec.json.encode(held).decode()
+            if text == wanted:
+                return True
+    return False

@@ -4,13 +4,11 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import msgspec
-
 from broadaxe.domain.ids import TaskId, TenantId
 from broadaxe.domain.task import TaskFilter, TaskState
 from broadaxe.store.connection import Database
 from broadaxe.store.ledger import EndedAttempt, StoredTask
-from broadaxe.store.rows import ended_attempt_of, id_floor, task_of
+from broadaxe.store.rows import ended_attempt_of, has_pair, id_floor, id_range, task_of
 from broadaxe.store.session import Record
 from broadaxe.store.statements import Statement, statement
 
@@ -36,7 +34,7 @@ class TaskReads:
         """Tasks whose task id or run id is in `ids`."""
         if not ids:
             return []
-        rows = await self._db.fetch(statement("task_get_many"), tenant_id, list(ids), min(ids))
+        rows = await self._db.fetch(statement("task_get_many"), tenant_id, list(ids), *id_range(ids))
         return [task_of(row) for row in rows]
 
     async def load_inputs(self, tenant_id: TenantId, ids: Sequence[UUID]) -> dict[UUID, bytes]:
@@ -69,7 +67,7 @@ class TaskReads:
                 page,
             )
             for row in rows:
-                if not where.metadata or _has_pair(row[2], where.metadata):
+                if not where.metadata or has_pair(row[2], where.metadata):
                     found.append((row[0], TaskState(row[1])))
             if len(rows) < page:
                 break
@@ -116,23 +114,3 @@ class TaskReads:
 
 
 _EPOCH = datetime(1970, 1, 2, tzinfo=UTC)
-
-
-def _has_pair(metadata: bytes, pairs: Sequence[tuple[str, str]]) -> bool:
-    """Whether a JSON object holds one of the pairs; a value that is no text counts as its JSON.
-
-    Read here and not in SQL, where one odd escape in one row would fail the whole statement.
-    """
-    try:
-        value = msgspec.json.decode(metadata)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    if not isinstance(value, dict):
-        return False
-    for key, wanted in pairs:
-        if key in value:
-            held = value[key]
-            text = held if isinstance(held, str) else msgspec.json.encode(held).decode()
-            if text == wanted:
-                return True
-    return False

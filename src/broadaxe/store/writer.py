@@ -24,10 +24,12 @@ from broadaxe.store.pending import (
     Fence,
     Pending,
     PendingQueue,
+    size_of_change,
     size_of_event,
     size_of_task,
     size_of_write,
 )
+from broadaxe.store.run_ledger import ChangeResult, NewRun, RunChange
 from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.store.session import Record, Session
 from broadaxe.store.statements import statement
@@ -96,13 +98,13 @@ class GroupCommitWriter:
 
     def create(
         self,
-        tasks: Sequence[NewTask],
+        tasks: Sequence[NewTask | NewRun],
         patience: float | None,
         partition: int | None,
         event: NewEvent | None = None,
     ) -> "asyncio.Future[list[UUID]]":
-        """Queues the creation of tasks, and of the event that starts them. `partition`: theirs, None when
-        anybody may own it."""
+        """Queues the creation of tasks and runs, and of the event that starts them. `partition`: theirs, None
+        when anybody may own it."""
         parents: list[tuple[TraceContext, UUID]] = [
             (task.trace, task.facts.id) for task in tasks if task.trace is not None and task.trace.sampled
         ]
@@ -122,6 +124,18 @@ class GroupCommitWriter:
         if write.trace is not None and write.trace.sampled:
             op.parents = ((write.trace, write.task_id),)
         return self._submit(op, lazy)
+
+    def change_run(
+        self, change: RunChange, write: TaskWrite | None, partition: int
+    ) -> "asyncio.Future[ChangeResult | None]":
+        """Queues what an evaluation of a run decided."""
+        size = size_of_change(change) + (0 if write is None else size_of_write(write))
+        op = self._pending(size, None)
+        op.write, op.run_change, op.partition = write, change, partition
+        op.count = 1 + len(change.tasks) + len(change.writes)
+        traces = [(change.trace, change.run_id)] if write is None else [(write.trace, write.task_id)]
+        op.parents = [(trace, about) for trace, about in traces if trace is not None and trace.sampled]
+        return self._submit(op, None)
 
     def log(self, lines: Sequence[LogLine], partition: int | None) -> "asyncio.Future[None]":
         """Queues log lines."""

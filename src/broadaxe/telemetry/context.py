@@ -83,6 +83,16 @@ def attempt_span_id(task: UUID, attempt: int) -> bytes:
     return _task_span_id(task, attempt, b"attempt")
 
 
+def wait_span_id(task: UUID, attempt: int, item: int) -> bytes:
+    """The id of the span of a sleep, or a wait for an event, before a step."""
+    return _task_span_id(task, attempt, b"wait:%d" % item)
+
+
+def step_span_id(task: UUID, attempt: int) -> bytes:
+    """The id of the span of a step that was skipped or cancelled without a worker."""
+    return _task_span_id(task, attempt, b"step")
+
+
 def queue_span_id(task: UUID, attempt: int) -> bytes:
     """The id of the span of the wait before one execution."""
     return _task_span_id(task, attempt, b"queue-wait")

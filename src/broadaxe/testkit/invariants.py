@@ -10,8 +10,12 @@ from itertools import groupby, pairwise
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
+from broadaxe.domain.dag_graph import parents_of
+from broadaxe.domain.run import SKIPPED_OUTPUT, end_of, task_id_of
 from broadaxe.domain.task import TaskState
+from broadaxe.domain.workflow import WorkflowDefinition
 from broadaxe.testkit.fifo import broken_order
 from broadaxe.testkit.schedule_invariants import schedule_problems
 
@@ -63,6 +67,8 @@ class History:
 class State:
     """One committed state of a task."""
 
+    number: int
+    """In order of their writing."""
     change: int
     """The transaction that committed it."""
     task_id: UUID
@@ -82,6 +88,27 @@ class Row:
     worker_id: UUID | None
     retry_due: bool
     output: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """What the row of a run of several steps says now, with its steps in their order."""
+
+    run_id: UUID
+    state: TaskState
+    over: bool
+    steps: dict[UUID, "StepRow"]
+    """By task: every step that the workflow has."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """A step of a run."""
+
+    name: str
+    parents: tuple[UUID, ...]
+    """Their tasks."""
+    on_failure: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +132,7 @@ async def keep_states(dsn: str) -> None:
 
 
 async def verify(dsn: str, history: History, *, settled: bool = True, in_order: bool = True) -> Verdict:
-    """Raise `InvariantBroken` unless I1 to I4, I6, I8 and I12 hold. Needs `keep_states` from the beginning.
+    """Raise `InvariantBroken` unless I1 to I6, I8 and I12 hold. Needs `keep_states` from the beginning.
 
     `settled`: everything has ended, so every acknowledged run must be final. `in_order`: False leaves I12
     out, for triggers at several engines: the owner hears of those of the others a little later.
@@ -115,6 +142,7 @@ async def verify(dsn: str, history: History, *, settled: bool = True, in_order: 
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             rows = {row.task_id: row for row in await _rows(connection)}
             states = await _states(connection)
+            runs = await _runs(connection)
             slots = await _slots(connection)
             schedules = await schedule_problems(connection)
             lanes = await _lanes(connection)
@@ -125,7 +153,8 @@ async def verify(dsn: str, history: History, *, settled: bool = True, in_order: 
     for state in states:
         by_task.setdefault(state.task_id, []).append(state)
     problems = [
-        *_triggers(rows, history, settled),
+        *_triggers(rows, runs, history, settled),
+        *_runs_make_sense(rows, runs, by_task, history, settled),
         *_rows_make_sense(rows),
         *_order_of_states(by_task),
         *_starts(by_task, history),
@@ -161,12 +190,32 @@ async def _rows(connection: "asyncpg.Connection[asyncpg.Record]") -> list[Row]:
     return [Row(r[0], TaskState(r[1]), r[2], r[3], r[4], r[5]) for r in records]
 
 
+async def _runs(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[UUID, RunRow]:
+    versions: dict[UUID, WorkflowDefinition] = {}
+    for record in await connection.fetch("SELECT id, definition FROM workflow_version"):
+        versions[record[0]] = msgspec.json.decode(record[1], type=WorkflowDefinition)
+    found = {}
+    for record in await connection.fetch("SELECT id, state, finished_at IS NOT NULL, version_id FROM run"):
+        run_id, state, over, version_id = record
+        definition = versions[version_id]
+        ids = {step.name: task_id_of(run_id, step.id) for step in definition.steps}
+        steps: dict[UUID, StepRow] = {
+            ids[step.name]: StepRow(step.name, tuple(ids[name] for name in parents_of(step)), False)
+            for step in definition.steps
+        }
+        if definition.on_failure is not None:
+            last = definition.on_failure
+            steps[task_id_of(run_id, last.id)] = StepRow(last.name, tuple(steps), True)
+        found[run_id] = RunRow(run_id, TaskState(state), over, steps)
+    return found
+
+
 async def _states(connection: "asyncpg.Connection[asyncpg.Record]") -> list[State]:
     records = await connection.fetch(
-        "SELECT change::text::bigint, task_id, state, attempt, worker_id, slot_released"
+        "SELECT n, change::text::bigint, task_id, state, attempt, worker_id, slot_released"
         " FROM kept_state ORDER BY n"
     )
-    return [State(r[0], r[1], TaskState(r[2]), r[3], r[4], r[5]) for r in records]
+    return [State(r[0], r[1], r[2], TaskState(r[3]), r[4], r[5], r[6]) for r in records]
 
 
 async def _slots(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[UUID, int]:
@@ -183,8 +232,8 @@ async def _lanes(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[UUID,
     return {record[0]: tuple(record)[1:] for record in records}
 
 
-def _triggers(rows: dict[UUID, Row], history: History, settled: bool) -> list[str]:
-    lost = [run for run in history.triggered if run not in rows]
+def _triggers(rows: dict[UUID, Row], runs: dict[UUID, RunRow], history: History, settled: bool) -> list[str]:
+    lost = [run for run in history.triggered if run not in rows and run not in runs]
     found = [f"I1: the acknowledged run {run} has no row" for run in lost]
     if settled:
         found += [
@@ -192,6 +241,56 @@ def _triggers(rows: dict[UUID, Row], history: History, settled: bool) -> list[st
             for row in rows.values()
             if not row.state.final
         ]
+    return found
+
+
+def _runs_make_sense(
+    rows: dict[UUID, Row],
+    runs: dict[UUID, RunRow],
+    by_task: dict[UUID, list[State]],
+    history: History,
+    settled: bool,
+) -> list[str]:
+    """A run ends exactly when all its steps have, and no step begins before its parents are final."""
+    found = []
+    for run in runs.values():
+        there = [rows[task_id] for task_id in run.steps if task_id in rows]
+        done = len(there) == len(run.steps) and all(row.state.final for row in there)
+        if run.over is not done:
+            found.append(f"I1: run {run.run_id} is over: {run.over}, its steps are: {done}")
+        if settled and not run.over:
+            found.append(f"I1: run {run.run_id} never ended")
+        if run.over and run.state is not end_of({row.state for row in there}):
+            found.append(f"I1: run {run.run_id} ended {run.state.name}, unlike its steps")
+        for task_id, step in run.steps.items():
+            if run.run_id not in history.replayed and task_id not in history.replayed:
+                found += _step_in_order(run, task_id, step, by_task)
+        found += _on_failure(run, rows, history)
+    return found
+
+
+def _step_in_order(run: RunRow, task_id: UUID, step: StepRow, by_task: dict[UUID, list[State]]) -> list[str]:
+    states = by_task.get(task_id)
+    if not states or states[0].state.final:
+        return []
+    early = [
+        parent
+        for parent in step.parents
+        if not any(one.state.final and one.number < states[0].number for one in by_task.get(parent, ()))
+    ]
+    return [f"I5: {step.name} of run {run.run_id} began before {parent} was final" for parent in early]
+
+
+def _on_failure(run: RunRow, rows: dict[UUID, Row], history: History) -> list[str]:
+    """It runs exactly when a step failed; a cancelled run may have cancelled it."""
+    found = []
+    for task_id, step in run.steps.items():
+        row = rows.get(task_id)
+        if not step.on_failure or row is None or not run.over or run.run_id in history.cancelled:
+            continue
+        failed = any(rows[parent].state is TaskState.FAILED for parent in step.parents)
+        if failed is (row.worker_id is None):
+            found.append(f"I5: {step.name} of run {run.run_id} ran: {not failed}, a step failed: {failed}")
     return found
 
 
@@ -215,7 +314,7 @@ def _order_of_states(by_task: dict[UUID, list[State]]) -> list[str]:
             if after.attempt not in (before.attempt, before.attempt + 1):
                 found.append(f"I2: {task_id} skipped or repeated an attempt: {step}")
             if before.state.final and not (
-                after.state is TaskState.QUEUED and after.attempt == before.attempt + 1
+                after.state in (TaskState.QUEUED, TaskState.PENDING) and after.attempt == before.attempt + 1
             ):
                 found.append(f"I2: {task_id} changed after its end: {step}")
             if (
@@ -252,7 +351,8 @@ def _results(rows: dict[UUID, Row], history: History) -> list[str]:
     started = {(task_id, attempt) for task_id, attempt, _ in history.starts}
     found = []
     for row in rows.values():
-        if row.state is TaskState.COMPLETED and (row.task_id, row.attempt) not in started:
+        skipped = row.worker_id is None and row.output == SKIPPED_OUTPUT
+        if row.state is TaskState.COMPLETED and not skipped and (row.task_id, row.attempt) not in started:
             found.append(f"I3: {row.task_id} completed in attempt {row.attempt}, which no worker was sent")
         told = history.results.get(row.task_id)
         if told is not None and row.task_id not in history.replayed and told != row.output:

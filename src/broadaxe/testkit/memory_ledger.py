@@ -19,7 +19,8 @@ from broadaxe.domain.idempotency import KeyClaim, winners
 from broadaxe.domain.ids import EngineId, TaskId, TenantId, VersionId, WorkerId, WorkflowId
 from broadaxe.domain.metadata import matches
 from broadaxe.domain.registration import checksum
-from broadaxe.domain.task import AttemptOutcome, AttemptRecord, Note, TaskFilter, TaskState
+from broadaxe.domain.run import RunEnd, RunFacts
+from broadaxe.domain.task import AttemptOutcome, AttemptRecord, Note, TaskFacts, TaskFilter, TaskState
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
 from broadaxe.store.event_ledger import (
     EventLink,
@@ -45,6 +46,14 @@ from broadaxe.store.ledger import (
     TaskWrite,
     WorkerRow,
 )
+from broadaxe.store.run_ledger import (
+    ChangeResult,
+    NewRun,
+    RunChange,
+    StoredRun,
+    StoredWait,
+    WholeRun,
+)
 from broadaxe.store.schedule_ledger import NOBODY, SkipRecord
 from broadaxe.telemetry.context import TraceContext
 from broadaxe.testkit.memory_schedules import MemorySchedules, ScheduleTables
@@ -58,6 +67,8 @@ class MemoryTables:
 
     def __init__(self) -> None:
         self.tasks: dict[UUID, StoredTask] = {}
+        self.runs: dict[UUID, StoredRun] = {}
+        self.waits: dict[tuple[UUID, int, int], StoredWait] = {}
         self.claims: dict[tuple[TenantId, ChildClaim], UUID] = {}
         self.attempts: dict[UUID, list[AttemptRecord]] = {}
         self.notes: dict[UUID, list[Note]] = {}
@@ -114,9 +125,9 @@ class MemoryLedger:
         return self
 
     def create_tasks(
-        self, tasks: Sequence[NewTask], *, patience: float | None, event: NewEvent | None = None
+        self, tasks: Sequence[NewTask | NewRun], *, patience: float | None, event: NewEvent | None = None
     ) -> "Future[list[UUID]]":
-        """Create tasks and their event; the claims of the first."""
+        """Create tasks, runs and their event; the claims of the first."""
         future: Future[list[UUID]] = asyncio.get_running_loop().create_future()
         items = list(tasks)
 
@@ -148,8 +159,24 @@ class MemoryLedger:
         self._enqueue(commit)
         return future
 
+    def change_run(self, change: RunChange, write: TaskWrite | None = None) -> "Future[ChangeResult | None]":
+        """What follows from an evaluation, and from a task's write if there is one."""
+        future: Future[ChangeResult | None] = asyncio.get_running_loop().create_future()
+
+        def commit() -> None:
+            if future.cancelled():
+                return
+            error = self._fence() or self.refuse(change if write is None else write)
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(self._change(change, write))
+
+        self._enqueue(commit)
+        return future
+
     def create_elsewhere(
-        self, tasks: Sequence[NewTask], *, patience: float | None, event: NewEvent | None = None
+        self, tasks: Sequence[NewTask | NewRun], *, patience: float | None, event: NewEvent | None = None
     ) -> "Future[list[UUID]]":
         """Create tasks without the lease."""
         future: Future[list[UUID]] = asyncio.get_running_loop().create_future()
@@ -297,7 +324,7 @@ class MemoryLedger:
             return Unavailable("another engine owns the scheduling now")
         return None
 
-    def _create_all(self, tasks: list[NewTask], event: NewEvent | None) -> list[UUID]:
+    def _create_all(self, tasks: list[NewTask | NewRun], event: NewEvent | None) -> list[UUID]:
         claims = ((t.key.key, t.key.expires_at, t.facts.run_id) for t in tasks if t.key is not None)
         best = winners(claims)
         # The one that takes a key goes first; the others then meet it.
@@ -309,7 +336,7 @@ class MemoryLedger:
             self.tables.links[event.event.id] = [link for link in event.links if link.run_id in born]
         return [created[task.facts.id] for task in tasks]
 
-    def _create(self, task: NewTask) -> UUID:
+    def _create(self, task: NewTask | NewRun) -> UUID:
         facts = task.facts
         if task.fire is not None and not self.schedules.claim(task):
             return NOBODY
@@ -323,10 +350,51 @@ class MemoryLedger:
             holder = self.tables.claims.setdefault((facts.tenant_id, task.claim), facts.run_id)
             if holder != facts.run_id:
                 return holder
-        self.tables.tasks[facts.id] = StoredTask(facts, task.status)
+        if isinstance(task, NewRun):
+            self.tables.runs[facts.id] = StoredRun(task.facts, None)
+            for one in task.tasks:
+                self._insert(one)
+            for wait in task.waits:
+                self.tables.waits[(wait.run_id, wait.step, wait.item)] = StoredWait(wait, None, None)
+        else:
+            self._insert(task)
         self._leave(task.messages)
-        self.tables.history.append((facts.id, task.status.state, task.status.attempt))
         return facts.run_id
+
+    def _insert(self, task: NewTask) -> None:
+        facts = task.facts
+        self.tables.tasks[facts.id] = StoredTask(facts, task.status)
+        if task.notes:
+            self.tables.notes.setdefault(facts.id, []).extend(task.notes)
+        self.tables.history.append((facts.id, task.status.state, task.status.attempt))
+
+    def _change(self, change: RunChange, write: TaskWrite | None) -> ChangeResult | None:
+        tables = self.tables
+        stored = tables.runs[change.run_id]
+        if change.reopen:
+            if stored.end is None:
+                return None
+            tables.runs[change.run_id] = StoredRun(stored.facts, None)
+        if write is not None and not self._write(write):
+            return None
+        written = frozenset(one.task_id for one in change.writes if self._write(one))
+        created = [task for task in change.tasks if task.facts.id not in tables.tasks]
+        for task in created:
+            self._insert(task)
+        for wait in change.opened:
+            key = (wait.run_id, wait.step, wait.item)
+            before = tables.waits.get(key)
+            if before is None or before.wait.attempt < wait.attempt:
+                tables.waits[key] = StoredWait(wait, None, None)
+        for met in change.met:
+            key = (met.run_id, met.step, met.item)
+            one = tables.waits.get(key)
+            if one is not None and one.met_at is None and one.wait.attempt == met.attempt:
+                tables.waits[key] = StoredWait(one.wait, met.at, met.data)
+        if change.end is not None and tables.runs[change.run_id].end is None:
+            end = RunEnd(change.end.state, change.end.at)
+            tables.runs[change.run_id] = StoredRun(stored.facts, end)
+        return ChangeResult(frozenset(task.facts.id for task in created), written)
 
     async def load_subscriptions(self, tenant_id: TenantId) -> tuple[list[Subscription], list[EventFilter]]:
         """All of a tenant's."""
@@ -450,7 +518,7 @@ class MemoryLedger:
         found = [
             (stored.facts.id, stored.status.state)
             for stored in self.tables.tasks.values()
-            if stored.facts.tenant_id == tenant_id and _fits(stored, where)
+            if stored.facts.tenant_id == tenant_id and _fits(stored.facts, stored.status.state, where)
         ]
         return sorted(found, reverse=True)[:limit]
 
@@ -461,6 +529,63 @@ class MemoryLedger:
         return {
             task_id: self.tables.tasks[task_id].facts.input for task_id in ids if task_id in self.tables.tasks
         }
+
+    # -- runs of several steps --------------------------------------------------------------------------
+
+    async def get_runs(self, tenant_id: TenantId, ids: Sequence[UUID]) -> list[StoredRun]:
+        """By id."""
+        self.reads += 1
+        await self._reach()
+        found = [self.tables.runs[one] for one in ids if one in self.tables.runs]
+        return [run for run in found if run.facts.tenant_id == tenant_id]
+
+    async def get_whole_run(self, tenant_id: TenantId, run_id: UUID) -> WholeRun | None:
+        """A run with its tasks and waits."""
+        runs = await self.get_runs(tenant_id, [run_id])
+        return self._whole(runs[0]) if runs else None
+
+    def _whole(self, run: StoredRun) -> WholeRun:
+        run_id = run.facts.id
+        tasks = [task for task in self.tables.tasks.values() if task.facts.run_id == run_id]
+        waits = [wait for key, wait in self.tables.waits.items() if key[0] == run_id]
+        return WholeRun(run, tuple(tasks), tuple(waits))
+
+    async def find_runs(self, tenant_id: TenantId, where: TaskFilter, limit: int) -> list[StoredRun]:
+        """Newest first."""
+        await self._reach()
+        found = [
+            run
+            for run in self.tables.runs.values()
+            if run.facts.tenant_id == tenant_id
+            and _fits(run.facts, TaskState.ASSIGNED if run.end is None else run.end.state, where)
+        ]
+        return sorted(found, key=lambda run: run.facts.id, reverse=True)[:limit]
+
+    async def load_outputs(
+        self, tenant_id: TenantId, task_ids: Sequence[UUID]
+    ) -> dict[UUID, tuple[bytes | None, bytes | None]]:
+        """Output and error by task id."""
+        self.reads += 1
+        await self._reach()
+        found = {one: self.tables.tasks[one].status for one in task_ids if one in self.tables.tasks}
+        return {task_id: (status.output, status.error) for task_id, status in found.items()}
+
+    async def load_run_inputs(self, tenant_id: TenantId, run_ids: Sequence[UUID]) -> dict[UUID, bytes]:
+        """Inputs by run id."""
+        self.reads += 1
+        await self._reach()
+        return {one: self.tables.runs[one].facts.input for one in run_ids if one in self.tables.runs}
+
+    async def load_live_runs(self) -> AsyncIterator[list[WholeRun]]:
+        """Oldest first."""
+        await asyncio.sleep(0)
+        live = [run for run in self.tables.runs.values() if run.end is None]
+        yield [self._whole(run) for run in sorted(live, key=lambda run: run.facts.id)]
+
+    async def load_ended_runs_since(self, at: datetime) -> AsyncIterator[list[StoredRun]]:
+        """What ended since then."""
+        await asyncio.sleep(0)
+        yield [run for run in self.tables.runs.values() if run.end is not None and run.end.at >= at]
 
     # -- workflows --------------------------------------------------------------------------------------
 
@@ -753,12 +878,11 @@ class MemoryLedger:
             callback()
 
 
-def _fits(stored: StoredTask, where: TaskFilter) -> bool:
-    facts = stored.facts
+def _fits(facts: TaskFacts | RunFacts, state: TaskState, where: TaskFilter) -> bool:
     return (
         facts.created_at >= where.since
         and (where.until is None or facts.created_at < where.until)
-        and (not where.states or stored.status.state in where.states)
+        and (not where.states or state in where.states)
         and (not where.workflow_ids or facts.workflow_id in where.workflow_ids)
         and (not where.metadata or any(matches(facts.metadata, key, value) for key, value in where.metadata))
     )

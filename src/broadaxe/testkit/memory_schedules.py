@@ -10,6 +10,7 @@ from broadaxe.domain.ids import TenantId
 from broadaxe.domain.schedule import TICK, Method, Pause, SkipReason
 from broadaxe.domain.workflow import WorkflowVersion
 from broadaxe.store.ledger import NewTask
+from broadaxe.store.run_ledger import NewRun
 from broadaxe.store.schedule_ledger import (
     CronPlan,
     CronRow,
@@ -52,7 +53,7 @@ class MemorySchedules:
 
     # -- what rides on a commit ------------------------------------------------------------------------
 
-    def claim(self, task: NewTask) -> bool:
+    def claim(self, task: NewTask | NewRun) -> bool:
         """Whether the due time of a new task is its own now."""
         fire, tenant_id = task.fire, task.facts.tenant_id
         assert fire is not None

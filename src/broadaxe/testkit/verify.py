@@ -118,7 +118,7 @@ def _each_task_in_one_place(memory: Memory) -> None:
             raise InvariantBroken(
                 f"I1: {task_id} is {state.name}, in {where[0]} queues, at {where[1]} workers"
             )
-        if state is not TaskState.ASSIGNED and live.timer is None and not live.writing:
+        if state not in (TaskState.ASSIGNED, TaskState.PENDING) and live.timer is None and not live.writing:
             raise InvariantBroken(f"I1: {task_id} is {state.name} and nothing is due for it")
     strangers = [task_id for task_id in (*queued, *assigned) if task_id not in memory.tasks]
     if strangers:

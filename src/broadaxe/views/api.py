@@ -74,11 +74,22 @@ class Views(Protocol):
         *,
         payloads: bool = True,
         total: bool = True,
+        only_tasks: bool = False,
     ) -> Awaitable[Page[TaskView]]:
-        """A page, newest first. `total=False` leaves out the count, which on a full page is a statement of
-        its own. InvalidArgument when the page's payloads are too much for one answer."""
+        """A page, newest first; `only_tasks`: of tasks, not of runs. `total=False` leaves out the count,
+        which on a full page is a statement of its own.
 
-    def count_runs(self, tenant_id: TenantId, where: RunFilter) -> Awaitable[int]: ...
+        InvalidArgument when the page's payloads are too much for one answer.
+        """
+
+    def count_runs(
+        self, tenant_id: TenantId, where: RunFilter, only_tasks: bool = False
+    ) -> Awaitable[int]: ...
+    def list_tasks_of(
+        self, tenant_id: TenantId, run_ids: Sequence[UUID]
+    ) -> Awaitable[dict[UUID, list[TaskView]]]:
+        """The tasks of runs of several tasks, without payloads; only runs that are there."""
+
     def list_run_ids(self, tenant_id: TenantId, where: RunFilter) -> Awaitable[list[UUID]]:
         """All matching ids, newest first."""
 

@@ -38,6 +38,7 @@ class TimelineKind(StrEnum):
     FINISHED = "FINISHED"
     FAILED = "FAILED"
     CANCELLED = "CANCELLED"
+    SKIPPED = "SKIPPED"
     TIMED_OUT = "TIMED_OUT"
     SCHEDULING_TIMED_OUT = "SCHEDULING_TIMED_OUT"
     RETRYING = "RETRYING"
@@ -68,7 +69,10 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class TaskView:
-    """A task, or one of its attempts. `attempt` counts from 0. Payloads are JSON texts, empty when absent."""
+    """A task, one of its attempts, or a run of several tasks, which has no step of its own.
+
+    `attempt` counts from 0. Payloads are JSON texts, empty when absent.
+    """
 
     tenant_id: UUID
     id: UUID
@@ -79,7 +83,7 @@ class TaskView:
     workflow_id: UUID
     workflow_name: str
     version_id: UUID
-    step_id: UUID
+    step_id: UUID | None
     step_name: str
     action: str
     durable: bool
@@ -99,6 +103,8 @@ class TaskView:
     worker_id: UUID | None
     parent_task_id: UUID | None
     children: int
+    tasks: "tuple[TaskView, ...]" = ()
+    """Of a run of several: what it has so far, without payloads in lists."""
 
     @property
     def duration_ms(self) -> int | None:

@@ -1,5 +1,7 @@
 """From rows to what readers see."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
@@ -7,7 +9,7 @@ from uuid import UUID
 
 from broadaxe.domain.task import AttemptOutcome, AttemptRecord, TaskState
 from broadaxe.domain.workflow import WorkflowDefinition
-from broadaxe.store.reads import TaskRow
+from broadaxe.store.reads import RunRow, TaskRow
 from broadaxe.views.definitions import step_of
 from broadaxe.views.model import RunKind, RunStatus, TaskView
 
@@ -16,6 +18,7 @@ _NUMBER_BITS = (1 << 53) - 1
 _SHOWN = {
     TaskState.QUEUED: RunStatus.QUEUED,
     TaskState.DELAYED: RunStatus.QUEUED,
+    TaskState.PENDING: RunStatus.QUEUED,
     TaskState.ASSIGNED: RunStatus.RUNNING,
     TaskState.COMPLETED: RunStatus.COMPLETED,
     TaskState.FAILED: RunStatus.FAILED,
@@ -93,6 +96,56 @@ def present_task(row: TaskRow, definition: WorkflowDefinition) -> TaskView:
         parent_task_id=facts.parent_task_id,
         children=row.children,
     )
+
+
+def present_run(row: RunRow, tasks: Sequence[TaskView], definition: WorkflowDefinition) -> TaskView:
+    """A run of several tasks as it stands. While it is not over it runs, whatever its tasks wait for."""
+    facts, end = row.facts, row.end
+    starts = [task.started_at for task in tasks if task.started_at is not None]
+    errors = [task.error for task in tasks if task.status is RunStatus.FAILED and task.error]
+    changes = [task.changed_at for task in tasks]
+    finished_at = None if end is None else end.at
+    return TaskView(
+        tenant_id=facts.tenant_id,
+        id=facts.id,
+        run_id=facts.id,
+        kind=RunKind.DAG,
+        number=task_number(facts.id),
+        workflow_id=facts.workflow_id,
+        workflow_name=definition.name,
+        version_id=facts.version_id,
+        step_id=None,
+        step_name="",
+        action="",
+        durable=False,
+        display_name=display_name(definition.name, facts.created_at),
+        status=RunStatus.RUNNING if end is None else _SHOWN[end.state],
+        attempt=max((task.attempt for task in tasks), default=0),
+        priority=facts.priority,
+        created_at=facts.created_at,
+        changed_at=max([facts.created_at, *changes, *([finished_at] if finished_at else [])]),
+        queued_at=facts.created_at,
+        started_at=min(starts) if starts else None,
+        finished_at=finished_at,
+        input=facts.input,
+        output=_outputs(tasks),
+        error=errors[0] if errors else None,
+        metadata=facts.metadata,
+        worker_id=None,
+        parent_task_id=facts.parent_task_id,
+        children=sum(task.children for task in tasks),
+        tasks=tuple(tasks),
+    )
+
+
+def _outputs(tasks: Sequence[TaskView]) -> bytes:
+    """What the tasks gave, by their steps' names, each JSON text as it is."""
+    pairs = [
+        json.dumps(task.step_name).encode() + b":" + task.output
+        for task in tasks
+        if task.status is RunStatus.COMPLETED and task.output
+    ]
+    return b"{" + b",".join(pairs) + b"}" if pairs else b""
 
 
 def present_attempt(task: TaskView, record: AttemptRecord) -> TaskView:

@@ -1,10 +1,14 @@
 """Runs and tasks, read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from uuid import UUID
 
+from broadaxe.domain.dag_graph import parents_of
 from broadaxe.domain.ids import TenantId
-from broadaxe.store.reads import LogCriteria, Reads, TaskCriteria, TaskRow
+from broadaxe.domain.run import task_id_of
+from broadaxe.domain.workflow import WorkflowDefinition
+from broadaxe.store.reads import LogCriteria, Reads, RunRow, TaskCriteria, TaskHistory, TaskRow
 from broadaxe.views.api import RunFilter
 from broadaxe.views.definitions import Definitions, definition_of, step_of
 from broadaxe.views.model import (
@@ -19,8 +23,15 @@ from broadaxe.views.model import (
     TimelineEntry,
     TimingView,
 )
-from broadaxe.views.presenting import display_name, present_attempt, present_task, states_of, status_of
-from broadaxe.views.timeline import build_timeline
+from broadaxe.views.presenting import (
+    display_name,
+    present_attempt,
+    present_run,
+    present_task,
+    states_of,
+    status_of,
+)
+from broadaxe.views.timeline import build_timeline, merge_timelines
 
 PAYLOAD_LIMIT = 64 * 1024 * 1024
 """Bytes of inputs and outputs that one page may hold."""
@@ -46,25 +57,41 @@ class RunViews:
         *,
         payloads: bool = True,
         total: bool = True,
+        only_tasks: bool = False,
     ) -> Page[TaskView]:
         if where.nothing:
             return Page([], offset, limit, 0 if total else None)
         criteria = _criteria(where)
         budget = self._payload_limit if payloads else 0
-        rows = await self._reads.list_tasks(tenant_id, criteria, offset, limit, budget)
+        rows: Sequence[TaskRow | RunRow]
+        if only_tasks:
+            rows = await self._reads.list_tasks(tenant_id, criteria, offset, limit, budget)
+        else:
+            rows = await self._reads.list_runs(tenant_id, criteria, offset, limit, budget)
         count: int | None = None
         if total:
             if len(rows) < limit and (rows or offset == 0):
                 count = offset + len(rows)
             else:
-                count = await self._reads.count_tasks(tenant_id, criteria)
-        return Page(await self._present_tasks(tenant_id, rows), offset, limit, count)
+                count = await self.count_runs(tenant_id, where, only_tasks)
+        return Page(await self._present(tenant_id, rows), offset, limit, count)
 
-    async def count_runs(self, tenant_id: TenantId, where: RunFilter) -> int:
-        return 0 if where.nothing else await self._reads.count_tasks(tenant_id, _criteria(where))
+    async def count_runs(self, tenant_id: TenantId, where: RunFilter, only_tasks: bool = False) -> int:
+        if where.nothing:
+            return 0
+        if only_tasks:
+            return await self._reads.count_tasks(tenant_id, _criteria(where))
+        return await self._reads.count_runs(tenant_id, _criteria(where))
 
     async def list_run_ids(self, tenant_id: TenantId, where: RunFilter) -> list[UUID]:
-        return [] if where.nothing else await self._reads.list_task_ids(tenant_id, _criteria(where))
+        return [] if where.nothing else await self._reads.list_run_ids(tenant_id, _criteria(where))
+
+    async def list_tasks_of(self, tenant_id: TenantId, run_ids: Sequence[UUID]) -> dict[UUID, list[TaskView]]:
+        found: dict[UUID, list[TaskView]] = {}
+        rows = await self._reads.list_run_tasks(tenant_id, run_ids, False)
+        for task in await self._present_tasks(tenant_id, rows):
+            found.setdefault(task.run_id, []).append(task)
+        return found
 
     async def count_by_status(self, tenant_id: TenantId, where: RunFilter) -> list[StateCount]:
         counts = dict.fromkeys(RunStatus, 0)
@@ -76,6 +103,8 @@ class RunViews:
     async def get_run(self, tenant_id: TenantId, run_id: UUID) -> RunView | None:
         row = await self._reads.get_task(tenant_id, run_id)
         if row is None:
+            return await self._get_dag(tenant_id, run_id)
+        if row.facts.run_id != row.facts.id:
             return None
         found = await self._definitions.load(tenant_id, (row.facts.version_id,))
         definition = definition_of(found, row.facts.version_id)
@@ -90,17 +119,44 @@ class RunViews:
             definition=definition,
         )
 
+    async def _get_dag(self, tenant_id: TenantId, run_id: UUID) -> RunView | None:
+        """A run of several tasks."""
+        run = await self._reads.get_run(tenant_id, run_id)
+        if run is None:
+            return None
+        rows = await self._reads.list_run_tasks(tenant_id, [run_id], True)
+        facts = run.facts
+        found = await self._definitions.load(tenant_id, (facts.version_id,))
+        definition = definition_of(found, facts.version_id)
+        views = [present_task(_with_input(row, facts.input), definition) for row in rows]
+        histories = await self._reads.get_histories(tenant_id, [row.facts.id for row in rows])
+        timelines = [
+            build_timeline(row, histories.get(row.facts.id, TaskHistory()), view.display_name)
+            for row, view in zip(rows, views, strict=True)
+        ]
+        return RunView(
+            run=present_run(run, views, definition),
+            tasks=tuple(views),
+            shape=tuple(_shape(facts.id, definition)),
+            timeline=tuple(reversed(merge_timelines(timelines))),
+            definition=definition,
+        )
+
     async def get_run_status(self, tenant_id: TenantId, run_id: UUID) -> RunStatus | None:
         row = await self._reads.get_task(tenant_id, run_id)
         if row is None:
-            return None
+            run = await self._reads.get_run(tenant_id, run_id)
+            if run is None:
+                return None
+            return RunStatus.RUNNING if run.end is None else status_of(run.end.state)
         return status_of(row.status.state) if row.unassigned is None else RunStatus.FAILED
 
     async def get_run_timings(self, tenant_id: TenantId, run_id: UUID, depth: int) -> list[TimingView] | None:
         row = await self._reads.get_task(tenant_id, run_id)
-        if row is None:
+        level = [row] if row is not None else await self._reads.list_run_tasks(tenant_id, [run_id], False)
+        if not level and await self._reads.get_run(tenant_id, run_id) is None:
             return None
-        level, found = [row], []
+        found: list[TimingView] = []
         for step in range(min(depth, MAX_DEPTH) + 1):
             found += [TimingView(task, step) for task in await self._present_tasks(tenant_id, level)]
             if step == depth or not level:
@@ -127,7 +183,8 @@ class RunViews:
     async def get_timeline(self, tenant_id: TenantId, task_id: UUID) -> list[TimelineEntry] | None:
         row = await self._reads.get_task(tenant_id, task_id)
         if row is None:
-            return None
+            run = await self._get_dag(tenant_id, task_id)
+            return None if run is None else list(run.timeline)
         task = (await self._present_tasks(tenant_id, [row]))[0]
         history = await self._reads.get_history(tenant_id, task.id)
         return build_timeline(row, history, task.display_name)[::-1]
@@ -137,8 +194,9 @@ class RunViews:
         found = await self._definitions.load(tenant_id, (label.version_id for label in labels))
         named = []
         for label in labels:
-            step = step_of(definition_of(found, label.version_id), label.step_id)
-            named.append(NamedRun(label.id, display_name(step.name, label.created_at), label.created_at))
+            definition = definition_of(found, label.version_id)
+            name = definition.name if label.step_id is None else step_of(definition, label.step_id).name
+            named.append(NamedRun(label.id, display_name(name, label.created_at), label.created_at))
         return named
 
     async def list_log_lines(
@@ -161,9 +219,38 @@ class RunViews:
             for line in lines
         ]
 
+    async def _present(self, tenant_id: TenantId, rows: Sequence[TaskRow | RunRow]) -> list[TaskView]:
+        runs = [row.facts.id for row in rows if isinstance(row, RunRow)]
+        tasks = await self.list_tasks_of(tenant_id, runs) if runs else {}
+        found = await self._definitions.load(tenant_id, (row.facts.version_id for row in rows))
+        views = []
+        for row in rows:
+            definition = definition_of(found, row.facts.version_id)
+            if isinstance(row, RunRow):
+                views.append(present_run(row, tasks.get(row.facts.id, []), definition))
+            else:
+                views.append(present_task(row, definition))
+        return views
+
     async def _present_tasks(self, tenant_id: TenantId, rows: Sequence[TaskRow]) -> list[TaskView]:
         found = await self._definitions.load(tenant_id, (row.facts.version_id for row in rows))
         return [present_task(row, definition_of(found, row.facts.version_id)) for row in rows]
+
+
+def _with_input(row: TaskRow, text: bytes) -> TaskRow:
+    return replace(row, facts=replace(row.facts, input=text))
+
+
+def _shape(run_id: UUID, definition: WorkflowDefinition) -> Iterator[ShapeItem]:
+    """Every step's place in the graph; one without a task yet has the id that its task will have."""
+    steps = [*definition.steps, *((definition.on_failure,) if definition.on_failure is not None else ())]
+    children: dict[str, list[UUID]] = {step.name: [] for step in steps}
+    for step in steps:
+        for parent in parents_of(step):
+            if parent in children:
+                children[parent].append(step.id)
+    for step in steps:
+        yield ShapeItem(task_id_of(run_id, step.id), step.id, tuple(children[step.name]), step.name)
 
 
 def _criteria(where: RunFilter) -> TaskCriteria:

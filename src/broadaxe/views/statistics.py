@@ -144,6 +144,7 @@ class StatisticsViews:
         found = await self._definitions.load(tenant_id, (label.version_id for label in labels))
         names = {}
         for label in labels:
-            step = step_of(definition_of(found, label.version_id), label.step_id)
-            names[label.id] = display_name(step.name, label.created_at)
+            definition = definition_of(found, label.version_id)
+            name = definition.name if label.step_id is None else step_of(definition, label.step_id).name
+            names[label.id] = display_name(name, label.created_at)
         return names

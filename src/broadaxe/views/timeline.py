@@ -4,7 +4,8 @@ Only rare happenings have a note of their own; everything else (made, queued, as
 time in a row, so that a task without incidents costs no row for its timeline.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -50,6 +51,8 @@ _ENDS = frozenset(
     )
 )
 
+_GOOD = (TimelineKind.FINISHED, TimelineKind.SKIPPED)
+
 _BEGINS = (
     TimelineKind.CREATED,
     TimelineKind.RETRIED_BY_USER,
@@ -70,6 +73,7 @@ _MESSAGES = {
     TimelineKind.FINISHED: "Task finished",
     TimelineKind.FAILED: "Task failed",
     TimelineKind.CANCELLED: "Task was cancelled",
+    TimelineKind.SKIPPED: "Task was skipped",
     TimelineKind.TIMED_OUT: "Task timed out",
     TimelineKind.COULD_NOT_SEND_TO_WORKER: "Task could not be sent to its worker",
 }
@@ -141,15 +145,31 @@ def _of_status(row: TaskRow) -> _Execution:
     return _Execution(
         attempt=status.attempt,
         # Until its wait is over, `queued_at` of a delayed task lies ahead.
-        queued_at=None if status.state is TaskState.DELAYED else status.queued_at,
+        queued_at=status.queued_at if _was_queued(row) else None,
         assigned_at=status.assigned_at,
         started_at=status.started_at,
         worker_id=status.worker_id,
-        end=_OF_STATE.get(status.state),
+        end=_end_of(row),
         ended_at=status.finished_at,
         output=status.output,
         error=status.error,
     )
+
+
+def _was_queued(row: TaskRow) -> bool:
+    """Whether its last attempt is, or was, in a queue: a step that was skipped or cancelled never is."""
+    status = row.status
+    if status.state in (TaskState.DELAYED, TaskState.PENDING):
+        return False
+    of_run = row.facts.run_id != row.facts.id
+    return not (of_run and status.state.final and status.queued_at == status.finished_at)
+
+
+def _end_of(row: TaskRow) -> TimelineKind | None:
+    """What ended the last attempt, None while it goes on."""
+    if row.status.state is TaskState.COMPLETED and row.status.assigned_at is None:
+        return TimelineKind.SKIPPED
+    return _OF_STATE.get(row.status.state)
 
 
 def _of_execution(task_id: UUID, execution: _Execution, end_noted: bool) -> list[TimelineEntry]:
@@ -169,8 +189,8 @@ def _of_execution(task_id: UUID, execution: _Execution, end_noted: bool) -> list
                 execution.ended_at,
                 attempt,
                 worker=worker,
-                output=execution.output if execution.end is TimelineKind.FINISHED else None,
-                error=execution.error if execution.end is not TimelineKind.FINISHED else None,
+                output=execution.output if execution.end in _GOOD else None,
+                error=execution.error if execution.end not in _GOOD else None,
             )
         )
     return entries
@@ -203,3 +223,9 @@ def _entry(
         error=None if error is None else error.decode(errors="replace"),
         worker_id=worker,
     )
+
+
+def merge_timelines(timelines: Iterable[list[TimelineEntry]]) -> list[TimelineEntry]:
+    """The entries of several tasks in order of time, numbered anew."""
+    entries = sorted((entry for one in timelines for entry in one), key=lambda entry: entry.at)
+    return [replace(entry, number=number) for number, entry in enumerate(entries, 1)]

@@ -46,7 +46,12 @@ async def test_run_list_filters_reach_the_read_side() -> None:
         )  # fmt: skip
     assert answer.status_code == 200, answer.text
     (_, (tenant, where, offset, limit, more)) = site.views.asked[0]
-    assert (tenant, offset, limit, more) == (TENANT, 5, 7, {"payloads": False, "total": False})
+    assert (tenant, offset, limit, more) == (
+        TENANT,
+        5,
+        7,
+        {"payloads": False, "total": False, "only_tasks": True},
+    )
     assert where == RunFilter(
         since=datetime(2026, 1, 1, tzinfo=UTC),
         until=datetime(2026, 1, 1, 22, tzinfo=UTC),

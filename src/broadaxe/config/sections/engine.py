@@ -124,6 +124,27 @@ class EngineSettings:
             "How long a returning worker is given to report a task that may or may not have reached it."
         ),
     )
+    workflow_max_steps: int = used(
+        "SERVER_WORKFLOW_MAX_STEPS",
+        "engine.workflowMaxSteps",
+        POSITIVE,
+        default="1000",
+        meaning="Most tasks of one workflow; more are refused at registration.",
+    )
+    workflow_max_waits: int = used(
+        "SERVER_WORKFLOW_MAX_WAITS",
+        "engine.workflowMaxWaits",
+        POSITIVE,
+        default="1000",
+        meaning="Most sleeps and user events that the conditions of one workflow wait for, all together.",
+    )
+    run_max_kept_bytes: int = used(
+        "SERVER_RUN_MAX_KEPT_BYTES",
+        "engine.runMaxKeptBytes",
+        BYTES,
+        default="1048576",
+        meaning="Most bytes of outputs of one run that are kept in memory for the tasks behind them.",
+    )
 
 
 @section("Scheduling")

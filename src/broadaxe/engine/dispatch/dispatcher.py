@@ -8,9 +8,10 @@ from broadaxe.domain.task import Failed, SendFailed, TaskFacts, TaskState, TaskS
 from broadaxe.engine.api import ActionKind, WorkerAction
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
-from broadaxe.engine.dispatch.payload import cancel_action, start_action
+from broadaxe.engine.dispatch.payload import cancel_action, object_members, start_action, start_payload
 from broadaxe.engine.dispatch.sessions import Outlet, Session, Written
 from broadaxe.engine.elsewhere.remote import RemoteSession
+from broadaxe.engine.runs.payloads import load_payloads, step_payload
 from broadaxe.engine.scheduler.live import Delivery, LiveTask, StepPlan
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.scheduler import Scheduler
@@ -70,10 +71,24 @@ class Dispatcher:
             live.delivery = Delivery.SENT
             live.drop_input(self._options.kept_input)
             return
-        if live.input is None:
+        if live.run is not None:
+            payload = step_payload(live)
+        else:
+            cause = object_members(live.facts.triggers)
+            payload = None if live.input is None else start_payload(live.input, triggers=cause)
+        if payload is None:
             self._load(live)
             return
-        action = start_action(live, live.input, self._traces.worker_traceparent(live))
+        self._send(live, payload)
+
+    def _send(self, live: LiveTask, payload: bytes) -> None:
+        if len(payload) > self._options.payload_limit and live.run is not None:
+            assert self._writes is not None
+            text = f"The input and the parents' outputs are larger than {self._options.payload_limit} bytes"
+            self._writes.submit(live, Failed(live.status.attempt, text.encode(), should_not_retry=True))
+            return
+        worker = self._worker(live)
+        action = start_action(live, payload, self._traces.worker_traceparent(live))
         if worker is not None and _offer(worker, action):
             live.delivery = Delivery.OUTBOX
             return
@@ -192,19 +207,19 @@ class Dispatcher:
     async def _load_all(self, tenant_id: TenantId) -> None:
         waiting = self._loading.pop(tenant_id)
         attempts = {live.id: live.status.attempt for live in waiting.values()}
-        inputs: dict[UUID, bytes] = {}
+        payloads: dict[UUID, bytes] = {}
         failed = False
         try:
-            inputs = await self._ledger.load_inputs(tenant_id, list(waiting))
+            payloads = await load_payloads(self._ledger, tenant_id, list(waiting.values()))
         except BroadaxeError:
             failed = True
         for task_id, live in waiting.items():
             status = live.status
             if live.gone or status.state is not TaskState.ASSIGNED or status.attempt != attempts[task_id]:
                 continue
-            live.input = inputs.get(task_id)
-            if live.input is not None:
-                self.start(live)
+            payload = payloads.get(task_id)
+            if payload is not None:
+                self._send(live, payload)
             elif failed:
                 self._unsent(live)
             else:

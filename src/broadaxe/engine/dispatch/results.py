@@ -4,17 +4,20 @@ import asyncio
 from asyncio import Future
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError
 from broadaxe.domain.ids import TenantId
+from broadaxe.domain.run import RunEnd, RunFacts
 from broadaxe.domain.task import TaskFacts, TaskState, TaskStatus
 from broadaxe.engine.api import RunFinished, TaskResult
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.ingest.catalog import Catalog
+from broadaxe.engine.runs.live_run import LiveRun
 from broadaxe.engine.scheduler.live import LiveTask
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.timers import Timers
@@ -36,9 +39,13 @@ class Finished(NamedTuple):
 
 def task_result(facts: TaskFacts, step_name: str, status: TaskStatus) -> TaskResult:
     """The end of a task as clients see it: a cancelled one has an empty error."""
-    error = None if status.state is TaskState.COMPLETED else (status.error or b"")
-    output = status.output if status.state is TaskState.COMPLETED else None
-    return TaskResult(facts.id, step_name, status.state, output, error)
+    return TaskResult(facts.id, step_name, status.state, *_shown(status.state, status.output, status.error))
+
+
+def _shown(state: TaskState, output: bytes | None, error: bytes | None) -> tuple[bytes | None, bytes | None]:
+    """Output and error as clients see them."""
+    done = state is TaskState.COMPLETED
+    return (output, None) if done else (None, error or b"")
 
 
 class Subscription:
@@ -148,7 +155,7 @@ class RunResults:
             subscription.deliver(kept)
             return
         self._waiting.setdefault(key, []).append(subscription)
-        if self._memory.task(tenant_id, run_id) is None:
+        if not self._alive(tenant_id, run_id):
             self.want(tenant_id, (run_id,))
             self._ask(tenant_id, (run_id,))
 
@@ -176,14 +183,39 @@ class RunResults:
             self._kept_bytes -= _size(kept)
 
     def finished(self, live: LiveTask) -> None:
-        """A run is over."""
-        self._finish(live.facts, live.plan.step.name, live.status)
+        """A run of one task is over."""
+        if live.run is None:
+            result = task_result(live.facts, live.plan.step.name, live.status)
+            self._finish(live.facts, (result,), live.status.finished_at)
+
+    def run_created(self, run: LiveRun) -> None:
+        """A run of several steps begins, or goes on."""
+        kept = self._kept.pop((run.facts.tenant_id, run.facts.id), None)
+        if kept is not None:
+            self._kept_bytes -= _size(kept)
+
+    def run_finished(self, run: LiveRun, end: RunEnd) -> None:
+        """A run of several steps is over."""
+        tenant_id = run.facts.tenant_id
+        if all(one.kept for one in run.ends.values()):
+            steps = [(run.dag.name(at), one) for at, one in sorted(run.ends.items())]
+            results = tuple(
+                TaskResult(one.task_id, name, one.state, *_shown(one.state, one.output, one.error))
+                for name, one in steps
+            )
+            self._finish(run.facts, results, end.at)
+        elif (tenant_id, run.facts.id) in self._waiting:
+            self._ask(tenant_id, (run.facts.id,))
+
+    def _alive(self, tenant_id: TenantId, run_id: UUID) -> bool:
+        memory = self._memory
+        return memory.task(tenant_id, run_id) is not None or memory.run(tenant_id, run_id) is not None
 
     def recheck(self) -> None:
         """Memory was rebuilt: what ended meanwhile is found in the rows."""
         by_tenant: dict[TenantId, list[UUID]] = {}
         for tenant_id, run_id in self._waiting:
-            if self._memory.task(tenant_id, run_id) is None:
+            if not self._alive(tenant_id, run_id):
                 by_tenant.setdefault(tenant_id, []).append(run_id)
         for tenant_id, ids in by_tenant.items():
             self.want(tenant_id, ids)
@@ -194,8 +226,7 @@ class RunResults:
         waiting = [run_id for run_id in ids if (tenant_id, run_id) in self._waiting]
         if not waiting:
             return
-        for stored in await self._ledger.get_tasks(tenant_id, waiting):
-            await self._found(stored)
+        await self._found_all(tenant_id, await self._ledger.get_tasks(tenant_id, waiting))
         left = [run_id for run_id in waiting if (tenant_id, run_id) in self._waiting]
         if again and left:
             self.want(tenant_id, left)
@@ -210,10 +241,12 @@ class RunResults:
         for subscription in list(self._all):
             subscription.close()
 
-    def _finish(self, facts: TaskFacts, step_name: str, status: TaskStatus) -> None:
+    def _finish(
+        self, facts: TaskFacts | RunFacts, results: tuple[TaskResult, ...], at: datetime | None
+    ) -> None:
         key = (facts.tenant_id, facts.run_id)
-        result = RunFinished(facts.run_id, (task_result(facts, step_name, status),))
-        ended = nanoseconds(status.finished_at) if status.finished_at is not None else 0
+        result = RunFinished(facts.run_id, results)
+        ended = nanoseconds(at) if at is not None else 0
         finished = Finished(result, run_context(facts), ended)
         if self.owns(facts.tenant_id):
             # Elsewhere it may run again without a word to this engine.
@@ -248,8 +281,8 @@ class RunResults:
         ids = list(self._asked.pop(tenant_id))
         for at in range(0, len(ids), _PAGE):
             try:
-                for stored in await self._ledger.get_tasks(tenant_id, ids[at : at + _PAGE]):
-                    await self._found(stored)
+                rows = await self._ledger.get_tasks(tenant_id, ids[at : at + _PAGE])
+                await self._found_all(tenant_id, rows)
             except BroadaxeError:
                 # Who waits goes on waiting: the rows are asked again when the database may be back.
                 rest = ids[at:]
@@ -261,6 +294,35 @@ class RunResults:
         if waiting:
             self._ask(tenant_id, waiting)
 
+    async def _found_all(self, tenant_id: TenantId, rows: Sequence[StoredTask]) -> None:
+        steps: dict[UUID, list[StoredTask]] = {}
+        for stored in rows:
+            if stored.facts.run_id == stored.facts.id:
+                await self._found(stored)
+            else:
+                steps.setdefault(stored.facts.run_id, []).append(stored)
+        await self._found_runs(tenant_id, steps)
+
+    async def _found_runs(self, tenant_id: TenantId, steps: dict[UUID, list[StoredTask]]) -> None:
+        waited = [run_id for run_id in steps if (tenant_id, run_id) in self._waiting]
+        if not waited:
+            return
+        for run in await self._ledger.get_runs(tenant_id, waited):
+            facts = run.facts
+            plan = await self._catalog.version(tenant_id, facts.version_id)
+            waits = (tenant_id, facts.id) in self._waiting
+            if run.end is None or not waits or self._alive(tenant_id, facts.id):
+                continue
+            dag = None if plan is None else plan.dag
+            if dag is None:
+                continue
+            found = [(dag.position(one.facts.step_id), one) for one in steps[facts.id]]
+            results = [
+                (at, task_result(one.facts, dag.name(at), one.status)) for at, one in found if at is not None
+            ]
+            results.sort(key=lambda pair: pair[0])
+            self._finish(facts, tuple(result for _, result in results), run.end.at)
+
     async def _found(self, stored: StoredTask) -> None:
         if not stored.status.state.final:
             return
@@ -268,7 +330,8 @@ class RunResults:
         plan = await self._catalog.version(facts.tenant_id, facts.version_id)
         live = self._memory.task(facts.tenant_id, facts.id)
         if live is None and (facts.tenant_id, facts.run_id) in self._waiting:
-            self._finish(facts, plan.step.name if plan is not None else "", stored.status)
+            name = plan.step.name if plan is not None else ""
+            self._finish(facts, (task_result(facts, name, stored.status),), stored.status.finished_at)
 
 
 def _size(finished: Finished) -> int:

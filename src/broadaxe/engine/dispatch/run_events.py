@@ -4,17 +4,20 @@ import asyncio
 from asyncio import Future
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 from broadaxe.domain.errors import InvalidArgument, NotFound, ResourceExhausted
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.metadata import matches
-from broadaxe.domain.task import TaskState
+from broadaxe.domain.run import RunEnd, RunFacts
+from broadaxe.domain.task import TaskFacts, TaskState
 from broadaxe.engine.api import RunEvent, RunEventKind
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.dispatch.stream_order import StreamOrder
 from broadaxe.engine.gate import Gate
+from broadaxe.engine.runs.live_run import LiveRun
 from broadaxe.engine.scheduler.live import LiveTask
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.timers import Timers
@@ -108,11 +111,9 @@ class RunEvents:
         """Events of one run. NotFound when it does not appear for a while."""
         await self._gate.wait()
         watch = Watch(tenant_id, self._options.watch_buffer, self._leave)
-        if self._memory.task(tenant_id, run_id) is None and not await self._ledger.get_tasks(
-            tenant_id, [run_id]
-        ):
+        if not self._alive(tenant_id, run_id) and not await self._ledger.get_tasks(tenant_id, [run_id]):
             await self._appear(tenant_id, run_id)
-        if self._memory.task(tenant_id, run_id) is None:
+        if not self._alive(tenant_id, run_id):
             watch.end()
         else:
             self._follow(watch, run_id)
@@ -123,6 +124,9 @@ class RunEvents:
         await self._gate.wait()
         watch = Watch(tenant_id, self._options.watch_buffer, self._leave)
         self._by_pair.setdefault((tenant_id, key, value), set()).add(watch)
+        for run in list(self._memory.runs.values()):
+            if run.facts.tenant_id == tenant_id and matches(run.facts.metadata, key, value):
+                self._follow(watch, run.id)
         for live in list(self._memory.tasks.values()):
             if live.facts.tenant_id == tenant_id and matches(live.facts.metadata, key, value):
                 self._follow(watch, live.facts.run_id)
@@ -161,16 +165,10 @@ class RunEvents:
     # -- Watchers ---------------------------------------------------------------------------------------
 
     def created(self, live: LiveTask) -> None:
-        """A run begins: who waited for it, or for its metadata, follows it."""
-        facts = live.facts
-        for future in self._expected.pop((facts.tenant_id, facts.run_id), ()):
-            if not future.done():
-                future.set_result(None)
-        for (tenant_id, key, value), watches in list(self._by_pair.items()):
-            if tenant_id == facts.tenant_id and matches(facts.metadata, key, value):
-                for watch in watches:
-                    self._follow(watch, facts.run_id)
-        if facts.run_id in self._by_run:
+        """A task begins, and with it its run unless that has several."""
+        if live.run is None:
+            self._begins(live.facts)
+        if live.facts.run_id in self._by_run:
             self._publish(self._event(live, RunEventKind.STARTED, live.status.queued_at, b""))
 
     def finished(self, live: LiveTask) -> None:
@@ -185,13 +183,16 @@ class RunEvents:
         at = status.finished_at or status.queued_at
         payload = (status.output if status.state is TaskState.COMPLETED else status.error) or b""
         self._publish(self._event(live, _TASK_ENDS[status.state], at, payload))
-        for watch in list(watches):
-            watch.active.discard(live.facts.run_id)
-            last = not watch.active
-            watch.put(self._event(live, _RUN_ENDS[status.state], at, b"", hangup=last))
-            if last:
-                watch.end()
-        self._by_run.pop(live.facts.run_id, None)
+        if live.run is None:
+            self._ends(self._event(live, _RUN_ENDS[status.state], at, b""))
+
+    def run_created(self, run: LiveRun) -> None:
+        """A run of several steps begins, or goes on."""
+        self._begins(run.facts)
+
+    def run_finished(self, run: LiveRun, end: RunEnd) -> None:
+        """A run of several steps is over."""
+        self._ends(RunEvent(_RUN_ENDS[end.state], run.id, run.id, end.at, 0, b""))
 
     def close(self) -> None:
         """The process drains or lost the lease: every stream ends."""
@@ -212,6 +213,30 @@ class RunEvents:
             self._orders.pop(task_id).flush()
 
     # -- the rest ---------------------------------------------------------------------------------------
+
+    def _alive(self, tenant_id: TenantId, run_id: UUID) -> bool:
+        memory = self._memory
+        return memory.task(tenant_id, run_id) is not None or memory.run(tenant_id, run_id) is not None
+
+    def _begins(self, facts: TaskFacts | RunFacts) -> None:
+        """A run begins: who waited for it, or for its metadata, follows it."""
+        for future in self._expected.pop((facts.tenant_id, facts.run_id), ()):
+            if not future.done():
+                future.set_result(None)
+        for (tenant_id, key, value), watches in list(self._by_pair.items()):
+            if tenant_id == facts.tenant_id and matches(facts.metadata, key, value):
+                for watch in watches:
+                    self._follow(watch, facts.run_id)
+
+    def _ends(self, event: RunEvent) -> None:
+        """A run is over; a watcher that waits for no other run hangs up."""
+        for watch in list(self._by_run.get(event.run_id, ())):
+            watch.active.discard(event.run_id)
+            last = not watch.active
+            watch.put(replace(event, hangup=last))
+            if last:
+                watch.end()
+        self._by_run.pop(event.run_id, None)
 
     async def _appear(self, tenant_id: TenantId, run_id: UUID) -> None:
         key = (tenant_id, run_id)

@@ -15,7 +15,7 @@ from broadaxe.domain.workflow import LabelValue
 from broadaxe.engine.api import ActionKind, WorkerAction
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
-from broadaxe.engine.dispatch.payload import cancel_action, start_action
+from broadaxe.engine.dispatch.payload import cancel_action, object_members, start_action, start_payload
 from broadaxe.engine.dispatch.sessions import Session, Written
 from broadaxe.engine.elsewhere.bodies import Attempt, SessionAt, Workers
 from broadaxe.engine.elsewhere.outgoing import Outgoing
@@ -24,6 +24,7 @@ from broadaxe.engine.gate import Gate
 from broadaxe.engine.held import HeldCalls
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.planning import need_of
+from broadaxe.engine.runs.restore import stored_payload
 from broadaxe.engine.scheduler.live import LiveTask, StepPlan
 from broadaxe.engine.scheduler.timers import Timers
 from broadaxe.engine.scheduler.workers import Worker
@@ -157,8 +158,9 @@ class Guests:
             row = found.get(one.task_id)
             if row is None or not _is_still(row, one):
                 continue
-            plan = await self._catalog.version(tenant_id, row.facts.version_id)
-            if plan is not None and not self._start(row, plan, one):
+            plan = await self._catalog.step(tenant_id, row.facts.version_id, row.facts.step_id)
+            payload = None if plan is None else await self._payload(row, plan)
+            if plan is not None and payload is not None and not self._start(row, plan, one, payload):
                 unsent.append((row, one))
         for row, one in unsent:
             await self._give_up(row, one.attempt, one.worker_id, SendFailed())
@@ -173,8 +175,10 @@ class Guests:
         known = self._known.get(order.task_id)
         if known is None:
             row = await self._ledger.get_task(tenant_id, order.task_id)
-            plan = await self._catalog.version(tenant_id, row.facts.version_id) if row is not None else None
-            if row is None or plan is None:
+            if row is None:
+                return
+            plan = await self._catalog.step(tenant_id, row.facts.version_id, row.facts.step_id)
+            if plan is None:
                 return
             known = (row.facts, plan)
         facts, plan = known
@@ -322,12 +326,20 @@ class Guests:
 
     # -- the rest -----------------------------------------------------------------------------------------
 
-    def _start(self, row: StoredTask, plan: StepPlan, order: Attempt) -> bool:
+    async def _payload(self, row: StoredTask, plan: StepPlan) -> bytes | None:
+        """What its worker gets; of a step of a run also what its parents left. None when the run is gone."""
+        facts = row.facts
+        if plan.dag is None:
+            return start_payload(facts.input, triggers=object_members(facts.triggers))
+        whole = await self._ledger.get_whole_run(facts.tenant_id, facts.run_id)
+        return None if whole is None else stored_payload(whole, plan)
+
+    def _start(self, row: StoredTask, plan: StepPlan, order: Attempt, payload: bytes) -> bool:
         worker = self.workers.get(order.worker_id)
         if worker is None:
             return False
         live = LiveTask(row.facts, row.status, plan, need_of(plan, row.facts), 0, row.facts.input)
-        action = start_action(live, row.facts.input, self._traces.worker_traceparent(live))
+        action = start_action(live, payload, self._traces.worker_traceparent(live))
         if not _offer(worker, action):
             return False
         self._remember((order.task_id, order.attempt))

@@ -30,6 +30,7 @@ from broadaxe.engine.held import HeldCalls
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.operations import Operations
 from broadaxe.engine.ingest.reports import Reports
+from broadaxe.engine.runs.restore import RunRestore
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
 from broadaxe.engine.scheduler.live import LiveTask
 from broadaxe.engine.scheduler.memory import Memory
@@ -89,12 +90,14 @@ class Neighbours:
         desk: WorkerDesk,
         reports: Reports,
         operations: Operations,
+        runs: RunRestore,
     ) -> None:
         """Connect what the engine is made of."""
         context = self._context
         self._results = results
         self._events = events
         self._lifecycle = lifecycle
+        self._runs = runs
         self._scheduler = scheduler
         self._desk = desk
         self.watching = WatchingElsewhere(context, self._gate, events, self._outgoing, self._background)
@@ -125,6 +128,12 @@ class Neighbours:
                 self._lifecycle.writes.reread(live)
         if unknown:
             rows = await self._ledger.get_tasks(tenant_id, unknown)
+            # Of several tasks: the run decides what its rows mean.
+            runs = dict.fromkeys(row.facts.run_id for row in rows if row.facts.run_id != row.facts.id)
+            found = {row.facts.id for row in rows}
+            for run_id in (*runs, *(one for one in unknown if one not in found and one not in runs)):
+                await self._runs.arrived(tenant_id, run_id)
+            rows = [row for row in rows if row.facts.run_id == row.facts.id]
             # Ids are made in the order of the triggers.
             for stored in sorted(rows, key=lambda row: row.facts.id):
                 await self._arrived(stored)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
 from broadaxe.domain.errors import FailedPrecondition, NotFound
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.task import CancelRequested, Replayed, TaskEvent, TaskFilter
@@ -13,7 +15,7 @@ from broadaxe.engine.elsewhere.rows import RowsElsewhere
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.operations import Operations, checked_line
 from broadaxe.engine.tracing import run_context, sampled
-from broadaxe.store.ledger import LogLine, StoredTask
+from broadaxe.store.ledger import LogLine, Message, MessageKind, StoredTask
 
 _PAGE = 500
 
@@ -37,9 +39,16 @@ class OperationsElsewhere:
         await self._gate.wait(admit_draining=True)
         limit = self._options.cancel_limit
         wanted = await self._operations.wanted(tenant_id, ids, where, limit, final=False)
-        return await self._change(
+        done = await self._change(
             tenant_id, wanted, lambda row: CancelRequested(reason="Cancelled by request"), origin
         )
+        runs: list[UUID] = [
+            run.facts.id for run in await self._ledger.get_runs(tenant_id, wanted) if not run.end
+        ]
+        if runs:
+            # Steps that only wait have no row: their owner cancels them.
+            await self._leave(tenant_id, MessageKind.CANCEL, runs)
+        return [*runs, *(one for one in done if one not in runs)]
 
     async def replay(
         self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, origin: Origin
@@ -50,7 +59,24 @@ class OperationsElsewhere:
         await self._gate.wait()
         limit = self._options.replay_limit
         wanted = await self._operations.wanted(tenant_id, ids, where, limit, final=True)
-        return await self._change(tenant_id, wanted, lambda row: Replayed(), origin)
+        steps: list[UUID] = []
+        alone: list[UUID] = []
+        for at in range(0, len(wanted), _PAGE):
+            for stored in await self._ledger.get_tasks(tenant_id, wanted[at : at + _PAGE]):
+                facts = stored.facts
+                if facts.run_id == facts.id:
+                    alone.append(facts.id)
+                elif stored.status.state.final:
+                    steps.append(facts.run_id if facts.run_id in wanted else facts.id)
+        if steps:
+            # A run of several is opened again by who decides about its steps.
+            await self._leave(tenant_id, MessageKind.REPLAY, list(dict.fromkeys(steps)))
+        done = await self._change(tenant_id, alone, lambda row: Replayed(), origin)
+        return [*dict.fromkeys(steps), *done]
+
+    async def _leave(self, tenant_id: TenantId, kind: MessageKind, ids: Sequence[UUID]) -> None:
+        body = msgspec.json.encode({"ids": ids})
+        await self._ledger.post([Message(tenant_id, kind, body)])
 
     async def put_log(
         self,

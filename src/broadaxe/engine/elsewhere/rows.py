@@ -45,18 +45,20 @@ class RowsElsewhere:
         """
         plans: dict[UUID, StepPlan | None] = {}
         for one in stored:
-            version_id = one.facts.version_id
-            if version_id not in plans:
-                plans[version_id] = await self._catalog.version(one.facts.tenant_id, version_id)
+            facts = one.facts
+            if facts.step_id not in plans:
+                plans[facts.step_id] = await self._catalog.step(
+                    facts.tenant_id, facts.version_id, facts.step_id
+                )
 
         def judge(row: StoredTask) -> Decision | None:
-            plan, event = plans.get(row.facts.version_id), event_of(row)
+            plan, event = plans.get(row.facts.step_id), event_of(row)
             if plan is None or event is None:
                 return None
             return decide(row.status, plan.policy, event, self._clock.now())
 
         def freed(row: StoredTask, status: TaskStatus) -> UUID | None:
-            plan = plans.get(row.facts.version_id)
+            plan = plans.get(row.facts.step_id)
             return None if plan is None else freed_key(row.facts, plan, status)
 
         found: list[Changed] = []
@@ -66,7 +68,7 @@ class RowsElsewhere:
             change = TaskChange(page[0].facts.tenant_id, ids, judge, freed, trace)
             found += await asyncio.shield(self._ledger.change_elsewhere(change, lazy=lazy))
         for changed in found:
-            self._tell(changed, plans.get(changed.before.facts.version_id), event_of)
+            self._tell(changed, plans.get(changed.before.facts.step_id), event_of)
         ended = [
             one.before.facts.run_id for one in found if one.decision is not None and one.status.state.final
         ]

@@ -7,9 +7,11 @@ from uuid import UUID
 
 from broadaxe.domain.features import missing_feature
 from broadaxe.domain.ids import TenantId, VersionId
+from broadaxe.domain.run import has_run
 from broadaxe.domain.task import StepPolicy
 from broadaxe.domain.workflow import StepDefinition, WorkflowVersion
 from broadaxe.engine.context import EngineContext
+from broadaxe.engine.runs.dag_plan import DagPlan
 from broadaxe.engine.scheduler.live import Need, StepPlan
 
 _VERSIONS = 4_096
@@ -56,8 +58,13 @@ class Catalog:
             if self._loading.get(key) is mine:
                 del self._loading[key]
 
+    async def step(self, tenant_id: TenantId, version_id: VersionId, step_id: UUID) -> StepPlan | None:
+        """A step of a version."""
+        plan = await self.version(tenant_id, version_id)
+        return plan if plan is None else step_of(plan, step_id)
+
     async def version(self, tenant_id: TenantId, version_id: VersionId) -> StepPlan | None:
-        """A version, old ones too."""
+        """A version, old ones too, as the plan of its first step."""
         plan = self._plans.get(version_id)
         if plan is not None and plan.version.tenant_id == tenant_id:
             return plan
@@ -97,15 +104,31 @@ class Catalog:
 
 
 def plan_version(version: WorkflowVersion, max_internal_retries: int) -> StepPlan:
-    """What follows from a version of a workflow of one task."""
+    """What follows from a version, as the plan of its first step: that leads to the others."""
     definition = version.definition
-    step = definition.steps[0]
-    need = Need(
-        slots=tuple(sorted(step.slots.items())),
-        labels=step.labels if definition.sticky is None else (),
-        sticky=definition.sticky,
-    )
-    return StepPlan(version, step, step_policy(step, max_internal_retries), need, missing_feature(definition))
+    missing = missing_feature(definition)
+    dag = DagPlan(definition) if has_run(definition) else None
+    steps = [*definition.steps, *((definition.on_failure,) if definition.on_failure is not None else ())]
+    plans = []
+    for index, step in enumerate(steps):
+        need = Need(
+            slots=tuple(sorted(step.slots.items())),
+            labels=step.labels if definition.sticky is None else (),
+            sticky=definition.sticky,
+        )
+        policy = step_policy(step, max_internal_retries)
+        plans.append(StepPlan(version, step, policy, need, missing, dag, index))
+    if dag is not None:
+        dag.steps = tuple(plans)
+    return plans[0]
+
+
+def step_of(plan: StepPlan, step_id: UUID) -> StepPlan | None:
+    """Another step of the same version."""
+    if plan.dag is None:
+        return plan
+    position = plan.dag.position(step_id)
+    return None if position is None else plan.dag.steps[position]
 
 
 def step_policy(step: StepDefinition, max_internal_retries: int) -> StepPolicy:

@@ -6,15 +6,17 @@ from datetime import datetime
 from uuid import UUID
 
 from broadaxe.domain.errors import FailedPrecondition, InvalidArgument, NotFound
-from broadaxe.domain.ids import TenantId
+from broadaxe.domain.ids import RunId, TenantId
 from broadaxe.domain.naming import run_state
 from broadaxe.domain.payloads import require_object
-from broadaxe.domain.task import CancelRequested, Replayed, TaskFilter
+from broadaxe.domain.run import RunFacts
+from broadaxe.domain.task import CancelRequested, Replayed, TaskFacts, TaskFilter, TaskState
 from broadaxe.engine.api import Origin, RunDetails, TaskDetail
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.planning import need_of
+from broadaxe.engine.runs.control import RunControl
 from broadaxe.engine.scheduler.live import LiveTask
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.writes import TaskWrites
@@ -30,8 +32,15 @@ class Operations:
     """Serves them from memory where it holds the task, else from rows."""
 
     def __init__(
-        self, context: EngineContext, gate: Gate, memory: Memory, catalog: Catalog, writes: TaskWrites
+        self,
+        context: EngineContext,
+        gate: Gate,
+        memory: Memory,
+        catalog: Catalog,
+        writes: TaskWrites,
+        runs: RunControl,
     ) -> None:
+        self._runs = runs
         self._ledger = context.ledger
         self._options = context.options
         self._gate = gate
@@ -42,20 +51,33 @@ class Operations:
     async def run_details(self, tenant_id: TenantId, run_or_task_id: UUID) -> RunDetails:
         """The run as it is now. NotFound."""
         stored = await self._ledger.get_tasks(tenant_id, [run_or_task_id])
-        if not stored:
-            raise NotFound(f"run {run_or_task_id} not found")
-        facts = stored[0].facts
-        done = all(item.status.state.final for item in stored)
-        tasks: list[TaskDetail] = []
+        alone = bool(stored) and stored[0].facts.run_id == stored[0].facts.id
+        over = True
+        facts: TaskFacts | RunFacts
+        if alone:
+            facts = stored[0].facts
+        else:
+            # A run of several steps, which may all wait, or one of its tasks.
+            run_id = stored[0].facts.run_id if stored else run_or_task_id
+            runs = await self._ledger.get_runs(tenant_id, [run_id])
+            if not runs:
+                raise NotFound(f"run {run_or_task_id} not found")
+            facts = runs[0].facts
+            over = runs[0].end is not None or run_or_task_id != run_id
+        done = over and all(item.status.state.final for item in stored)
+        found: list[tuple[int, TaskDetail]] = []
         for item in stored:
             status = item.status
-            plan = await self._catalog.version(tenant_id, item.facts.version_id)
-            name = plan.step.name if plan is not None else ""
+            plan = await self._catalog.step(tenant_id, item.facts.version_id, item.facts.step_id)
+            at, name = (plan.index, plan.step.name) if plan is not None else (len(found), "")
             output = status.output if done else None
             error = status.error if done else None
-            tasks.append(TaskDetail(item.facts.id, name, status.state, output, error))
-        state = run_state(item.status.state for item in stored)
-        return RunDetails(facts.run_id, facts.input, facts.metadata, state, done, tuple(tasks))
+            found.append((at, TaskDetail(item.facts.id, name, status.state, output, error)))
+        tasks = tuple(detail for _, detail in sorted(found, key=lambda pair: pair[0]))
+        states = [item.status.state for item in stored]
+        # Steps that are not decided yet have no task: the run goes on all the same.
+        state = run_state(states if over else [*states, TaskState.PENDING])
+        return RunDetails(facts.run_id, facts.input, facts.metadata, state, done, tasks)
 
     async def cancel(
         self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, origin: Origin
@@ -64,15 +86,22 @@ class Operations:
         await self._gate.wait(admit_draining=True)
         limit = self._options.cancel_limit
         wanted = await self.wanted(tenant_id, ids, where, limit, final=False)
-        lives = [live for live in (self._memory.task(tenant_id, one) for one in wanted) if live is not None]
+        runs = [run for run in (self._memory.run(tenant_id, one) for one in wanted) if run is not None]
+        whole = {run.id for run in runs}
+        tasks = (self._memory.task(tenant_id, one) for one in wanted)
+        lives = [live for live in tasks if live is not None and live.facts.run_id not in whole]
+        origin.touched += [run_context(run.facts) for run in runs if sampled(run.facts)]
         origin.touched += [run_context(live.facts) for live in lives if sampled(live.facts)]
+        cancelled = [run.id for run in runs if await self._runs.cancel(run)]
         futures = [
             self._writes.submit(live, CancelRequested(reason="Cancelled by request")) for live in lives
         ]
         if futures:
             await asyncio.wait(futures)
         # One refused write is an error, but only after all had their turn.
-        return [live.id for live, future in zip(lives, futures, strict=True) if future.result() is not None]
+        return cancelled + [
+            live.id for live, future in zip(lives, futures, strict=True) if future.result() is not None
+        ]
 
     async def replay(
         self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, origin: Origin
@@ -83,8 +112,13 @@ class Operations:
         await self._gate.wait()
         wanted = await self.wanted(tenant_id, ids, where, self._options.replay_limit, final=True)
         lives: list[LiveTask] = []
+        steps: dict[RunId, list[UUID]] = {}
+        asked = set(wanted)
         for at in range(0, len(wanted), _PAGE):
             for stored in await self._ledger.get_tasks(tenant_id, wanted[at : at + _PAGE]):
+                if stored.facts.run_id != stored.facts.id:
+                    steps.setdefault(stored.facts.run_id, []).append(stored.facts.id)
+                    continue
                 live = await self._revive(stored)
                 if live is not None:
                     lives.append(live)
@@ -92,7 +126,14 @@ class Operations:
         futures = [self._writes.submit(live, Replayed()) for live in lives]
         if futures:
             await asyncio.wait(futures)
-        return [live.id for live, future in zip(lives, futures, strict=True) if future.result() is not None]
+        again: list[UUID] = []
+        for run_id, tasks in steps.items():
+            parts = None if run_id in asked else tasks
+            if await self._runs.replay(tenant_id, run_id, parts):
+                again += [run_id] if parts is None else parts
+        return again + [
+            live.id for live, future in zip(lives, futures, strict=True) if future.result() is not None
+        ]
 
     async def put_log(
         self,
@@ -131,7 +172,9 @@ class Operations:
         if where is None:
             return list(dict.fromkeys(ids))
         found = await self._ledger.find_tasks(tenant_id, where, limit)
-        return [task_id for task_id, state in found if state.final is final]
+        runs = await self._ledger.find_runs(tenant_id, where, limit)
+        wanted: list[UUID] = [run.facts.id for run in runs if (run.end is not None) is final]
+        return wanted + [task_id for task_id, state in found if state.final is final]
 
     async def _revive(self, stored: StoredTask) -> LiveTask | None:
         """A final task as a live one; it enters memory when its replay is committed."""

@@ -6,6 +6,7 @@ from broadaxe.domain.errors import InvalidArgument
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.payloads import object_problem
 from broadaxe.domain.registration import prepare
+from broadaxe.domain.registration_checks import Limits
 from broadaxe.domain.workflow import WorkflowDefinition, WorkflowVersion
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.gate import Gate
@@ -36,6 +37,8 @@ class Registration:
         self._cel = cel
         self._subscriptions = subscriptions
         self._changes = changes
+        options = context.options
+        self._limits = Limits(steps=options.workflow_steps, waits=options.workflow_waits)
 
     async def put_workflow(
         self, tenant_id: TenantId, definition: WorkflowDefinition, asked: TraceContext | None
@@ -44,7 +47,7 @@ class Registration:
 
         `asked`: what the runs of its crons link to.
         """
-        prepared = prepare(definition, check_expression=self._cel.compile_problem)
+        prepared = prepare(definition, self._limits, self._cel.compile_problem)
         problems = prepared.problems or tuple(_schedule_problems(prepared.definition))
         if problems:
             raise InvalidArgument("; ".join(problems))

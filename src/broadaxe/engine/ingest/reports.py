@@ -1,6 +1,7 @@
 """What workers report about attempts: judged, written, answered after the commit."""
 
 import logging
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from broadaxe.engine.context import EngineContext
 from broadaxe.engine.elsewhere.reports import ReportsElsewhere
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.held import HeldCalls
+from broadaxe.engine.runs.conditions import Conditions
 from broadaxe.engine.scheduler.live import LiveTask
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.writes import TaskWrites
@@ -45,7 +47,9 @@ class Reports:
         memory: Memory,
         writes: TaskWrites,
         tally: Tally,
+        conditions: Conditions,
     ) -> None:
+        self._conditions = conditions
         self._ledger = context.ledger
         self._options = context.options
         self._gate = gate
@@ -101,6 +105,9 @@ class Reports:
         if event.kind is EventKind.ACKNOWLEDGED:
             return
         change = self.translate(event, attempt)
+        if live.run is not None and isinstance(change, Completed):
+            met = await self._conditions.met_by(live.run.dag, live.plan.index, change.output)
+            change = replace(change, met=met) if met else change
         try:
             status = await self._writes.submit(live, change)
         except StoreError as error:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
+from broadaxe.domain.dag import Progress
 from broadaxe.domain.errors import (
     AlreadyExists,
     BroadaxeError,
@@ -29,6 +30,11 @@ from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.keys import Keys
 from broadaxe.engine.ingest.planning import Parent, Planner, check, claim_of, need_of, waiting_status
+from broadaxe.engine.runs.book import RunBook
+from broadaxe.engine.runs.changes import facts_of_run
+from broadaxe.engine.runs.conditions import Conditions
+from broadaxe.engine.runs.dag_plan import DagPlan
+from broadaxe.engine.runs.live_run import Flight, LiveRun
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
 from broadaxe.engine.scheduler.live import LiveTask, Need, StepPlan
 from broadaxe.engine.scheduler.memory import Memory
@@ -38,8 +44,25 @@ from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import RunTraces, run_context
 from broadaxe.store.event_ledger import EventLink, KeyHolder, NewEvent
 from broadaxe.store.ledger import NewTask
+from broadaxe.store.run_ledger import NewRun
 from broadaxe.store.schedule_ledger import NOBODY, FireClaim
 from broadaxe.telemetry.context import TraceContext
+
+
+class ComingRun:
+    """A run of several steps whose creation is being committed."""
+
+    __slots__ = ("flight", "generation", "run")
+
+    def __init__(self, run: LiveRun, flight: Flight | None, generation: int) -> None:
+        self.run = run
+        self.flight = flight
+        self.generation = generation
+
+    @property
+    def run_id(self) -> UUID:
+        """The run's id."""
+        return self.run.id
 
 
 class Coming:
@@ -51,6 +74,11 @@ class Coming:
         self.live = live
         self.worker = worker
         self.generation = generation
+
+    @property
+    def run_id(self) -> UUID:
+        """The run's id: the task is the run."""
+        return self.live.facts.run_id
 
 
 class Triggers:
@@ -67,10 +95,14 @@ class Triggers:
         traces: RunTraces,
         tally: Tally,
         keys: Keys,
+        book: RunBook,
+        conditions: Conditions,
         *,
         owned: bool = True,
     ) -> None:
         """`owned`: the tenants' memory is here. Else tasks are born waiting, and their owner is told."""
+        self._book = book
+        self._conditions = conditions
         self._owned = owned
         self._ledger = context.ledger
         self._clock = context.clock
@@ -94,7 +126,7 @@ class Triggers:
         plan = self._catalog.known(tenant_id, trigger.workflow)
         if plan is None:
             plan = await self._plan(tenant_id, trigger.workflow)
-        _require_runnable(plan)
+        await self._require_runnable(plan)
         parent = await self._parent(tenant_id, trigger) if trigger.parent_task_id is not None else None
         if plan.version.definition.idempotency is not None:
             trigger = await self._keys.add(trigger, plan)
@@ -113,7 +145,7 @@ class Triggers:
             try:
                 check(trigger, self._options)
                 plan = await self._plan(tenant_id, trigger.workflow)
-                _require_runnable(plan)
+                await self._require_runnable(plan)
                 parent = await self._parent(tenant_id, trigger) if trigger.parent_task_id else None
                 keyed = await self._keys.add(trigger, plan)
             except (InvalidArgument, NotFound, Unimplemented) as error:
@@ -146,7 +178,7 @@ class Triggers:
         self._gate.require()
         check(trigger, self._options)
         plan = await self._plan(tenant_id, trigger.workflow)
-        _require_runnable(plan)
+        await self._require_runnable(plan)
         parent = await self._parent(tenant_id, trigger) if trigger.parent_task_id is not None else None
         trigger = await self._keys.add(trigger, plan)
         ids = await self._create(tenant_id, [(trigger, plan, parent)], origin, fire)
@@ -185,8 +217,8 @@ class Triggers:
     ) -> list[UUID]:
         self._gate.require()
         self._require_room(tenant_id, items)
-        coming: list[Coming] = []
-        tasks: list[NewTask] = []
+        coming: list[Coming | ComingRun] = []
+        tasks: list[NewTask | NewRun] = []
         for trigger, plan, parent in items:
             one, task = self._prepare(tenant_id, trigger, plan, parent, origin, fire)
             coming.append(one)
@@ -205,10 +237,16 @@ class Triggers:
         self._lifecycle.writes.ride()
         return await answer
 
+    async def _require_runnable(self, plan: StepPlan) -> None:
+        if plan.missing is not None:
+            raise Unimplemented(plan.missing)
+        if plan.dag is not None:
+            await self._conditions.prepare(plan.dag)
+
     def _require_room(
         self, tenant_id: TenantId, items: Sequence[tuple[Trigger, StepPlan, Parent | None]]
     ) -> None:
-        for action, count in Counter(plan.step.action for _, plan, _ in items).items():
+        for action, count in Counter(action for _, plan, _ in items for action in _first(plan)).items():
             queue = self._memory.queues.get((tenant_id, action))
             if queue is not None and queue.size + queue.arriving + count > self._options.queue_limit:
                 raise ResourceExhausted(f"queue {action} holds {queue.size} tasks; its limit is reached")
@@ -221,10 +259,12 @@ class Triggers:
         parent: Parent | None,
         origin: Origin,
         fire: FireClaim | None,
-    ) -> tuple[Coming, NewTask]:
+    ) -> "tuple[Coming | ComingRun, NewTask | NewRun]":
         now = self._clock.now()
         origin.made_at = now
         facts = self._planner.facts(tenant_id, trigger, plan, parent, origin, now, rooted=fire is not None)
+        if plan.dag is not None:
+            return self._prepare_run(trigger, plan.dag, facts, origin, fire)
         status: TaskStatus = waiting_status(now)
         need = need_of(plan, facts)
         worker = self._reserve(tenant_id, plan, need, facts)
@@ -243,6 +283,34 @@ class Triggers:
         claim = claim_of(trigger) if fire is None else None
         return coming, NewTask(facts, status, claim, trace, fire, trigger.key)
 
+    def _prepare_run(
+        self,
+        trigger: Trigger,
+        dag: DagPlan,
+        facts: TaskFacts,
+        origin: Origin,
+        fire: FireClaim | None,
+    ) -> tuple[ComingRun, NewRun]:
+        run = LiveRun(facts_of_run(facts), dag, Progress(dag.graph), facts.input)
+        flight = self._book.begin(run) if self._owned else None
+        place = run_context(facts)
+        if origin.parent is None or place.sampled:
+            origin.parent = place
+        trace = place if place.sampled else None
+        claim = claim_of(trigger) if fire is None else None
+        # Of a tenant that another engine schedules: the owner finds the run without steps and decides them.
+        first = None if flight is None else flight.change
+        new = NewRun(
+            run.facts,
+            () if first is None else first.tasks,
+            () if first is None else first.opened,
+            claim,
+            trace,
+            fire,
+            trigger.key,
+        )
+        return ComingRun(run, flight, self._gate.generation_of(facts.tenant_id)), new
+
     def _reserve(self, tenant_id: TenantId, plan: StepPlan, need: Need, facts: TaskFacts) -> Worker | None:
         if not self._owned or self._memory.pauses.holds(tenant_id, facts.workflow_id):
             return None
@@ -251,7 +319,7 @@ class Triggers:
     def _created(
         self,
         tenant_id: TenantId,
-        coming: list[Coming],
+        coming: list[Coming | ComingRun],
         answer: "Future[list[UUID]]",
         future: "Future[list[UUID]]",
     ) -> None:
@@ -266,28 +334,38 @@ class Triggers:
             for one in coming:
                 self._withdraw(one)
                 if not future.cancelled():
-                    self._traces.not_created(one.live, type(error).__name__)
+                    self._not_created(one, type(error).__name__)
             if not answer.done():
                 answer.set_exception(error)
             return
         ids = future.result()
         born = 0
         for one, run_id in zip(coming, ids, strict=True):
-            if run_id == one.live.facts.run_id:
-                born += 1
+            if run_id == one.run_id:
+                # Tasks of a run count as they come, the first ones too.
+                born += isinstance(one, Coming)
                 self._enter(one)
             else:
                 self._withdraw(one)
-                self._traces.not_created(one.live, None)
+                self._not_created(one, None)
         if born:
             self._tally.created(tenant_id, born)
         if not answer.done():
             answer.set_result(ids)
 
-    def _enter(self, one: Coming) -> None:
+    def _not_created(self, one: Coming | ComingRun, refused: str | None) -> None:
+        facts = one.live.facts if isinstance(one, Coming) else one.run.facts
+        plan = one.live.plan if isinstance(one, Coming) else one.run.dag.steps[0]
+        self._traces.not_created(facts, plan, refused)
+
+    def _enter(self, one: Coming | ComingRun) -> None:
         """The task is committed: it enters memory. If the lease changed meanwhile, the rows that were read
         at the take-over include it."""
         if not self._current(one):
+            return
+        if isinstance(one, ComingRun):
+            if one.flight is not None:
+                self._book.created(one.run, one.flight)
             return
         live = one.live
         if one.worker is None:
@@ -296,17 +374,22 @@ class Triggers:
         queue = self._memory.queues.get(live.queue_key)
         self._lifecycle.born(live, one.worker, queue.size if queue is not None else 0)
 
-    def _withdraw(self, one: Coming) -> None:
+    def _withdraw(self, one: Coming | ComingRun) -> None:
         if not self._current(one):
+            return
+        if isinstance(one, ComingRun):
+            if one.flight is not None:
+                self._book.withdraw(one.flight)
             return
         if one.worker is not None:
             self._scheduler.release(one.worker, one.live.id)
         else:
             self._arrived(one.live)
 
-    def _current(self, one: Coming) -> bool:
+    def _current(self, one: Coming | ComingRun) -> bool:
         """Whether memory still is what it was when the task was planned."""
-        return self._owned and self._gate.generation_of(one.live.facts.tenant_id) == one.generation != 0
+        tenant_id = one.live.facts.tenant_id if isinstance(one, Coming) else one.run.facts.tenant_id
+        return self._owned and self._gate.generation_of(tenant_id) == one.generation != 0
 
     def _arrived(self, live: LiveTask) -> None:
         queue = self._memory.queue(*live.queue_key)
@@ -315,17 +398,19 @@ class Triggers:
             self._scheduler.wake(queue)
 
 
+def _first(plan: StepPlan) -> list[str]:
+    """The queues that a new run's first tasks go to."""
+    if plan.dag is None:
+        return [plan.step.action]
+    return [rule.definition.action for rule in plan.dag.graph.steps if not rule.parents]
+
+
 def _links(
-    items: Sequence[tuple[Trigger, StepPlan, Parent | None]], coming: Sequence[Coming]
+    items: Sequence[tuple[Trigger, StepPlan, Parent | None]], coming: Sequence[Coming | ComingRun]
 ) -> list[EventLink]:
     """Which of the event's runs is due to which filter."""
     causes = [trigger.cause for trigger, _, _ in items]
     return [
-        EventLink(one.live.facts.run_id, cause.filter_id if cause is not None else None)
+        EventLink(one.run_id, cause.filter_id if cause is not None else None)
         for cause, one in zip(causes, coming, strict=True)
     ]
-
-
-def _require_runnable(plan: StepPlan) -> None:
-    if plan.missing is not None:
-        raise Unimplemented(plan.missing)

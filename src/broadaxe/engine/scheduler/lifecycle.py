@@ -24,6 +24,7 @@ from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.dispatch.dispatcher import Dispatcher
 from broadaxe.engine.gate import Gate
+from broadaxe.engine.runs.live_run import LiveRun, parents_of
 from broadaxe.engine.scheduler.live import Delivery, LiveTask
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.row_reads import RowReads
@@ -34,6 +35,7 @@ from broadaxe.engine.scheduler.writes import TaskWrites
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import RunTraces, attempt_context, run_context
 from broadaxe.store.ledger import Message, StoredTask
+from broadaxe.store.run_ledger import ChangeResult, RunChange
 from broadaxe.telemetry.context import TraceContext
 
 _REASONS = {"Failed": "failure", "ExecutionTimedOut": "timeout", "WorkerLost": "worker_lost"}
@@ -51,6 +53,22 @@ class Watchers(Protocol):
 
     def finished(self, live: LiveTask) -> None:
         """A task is final."""
+
+
+class RunHooks(Protocol):
+    """Runs of several steps: what follows from the end of one."""
+
+    def following(self, live: LiveTask, decision: Decision, event: TaskEvent) -> RunChange | None:
+        """What is to be written along with a decision."""
+
+    def ended(self, live: LiveTask, event: TaskEvent, result: ChangeResult | bool) -> None:
+        """A step's task is final, and that is committed."""
+
+    def not_written(self, live: LiveTask) -> None:
+        """A write did not hold, or was refused."""
+
+    def doubt(self, run: LiveRun) -> None:
+        """A row of the run was changed elsewhere."""
 
 
 class Lifecycle:
@@ -81,10 +99,15 @@ class Lifecycle:
         self._tally = tally
         self._background = background
         self._watchers = watchers
+        self._runs: RunHooks | None = None
         self._rows = RowReads(context, background)
         self._writes = TaskWrites(context, timers, self)
         scheduler.use(self._writes)
         dispatcher.use(self._writes)
+
+    def use(self, runs: RunHooks) -> None:
+        """Ask this about steps of runs."""
+        self._runs = runs
 
     @property
     def writes(self) -> TaskWrites:
@@ -130,6 +153,19 @@ class Lifecycle:
                     worker.hold(live.id, live.need.slots)
         self._arm(live)
 
+    def readied(self, live: LiveTask, worker: Worker | None) -> None:
+        """A step that is run again goes: it is in its queue, or already assigned."""
+        live.delivery = Delivery.NONE
+        live.order = self._memory.next_order()
+        for watcher in self._watchers:
+            watcher.created(live)
+        if worker is not None:
+            self._took(live, worker, 0)
+            self._tally.assigned(live.facts.tenant_id, 0.0, queued=False)
+        else:
+            self._scheduler.enqueue(live)
+        self._arm(live)
+
     def was_sent(self, live: LiveTask) -> None:
         """Its START went out of this process while another one scheduled the task."""
         if live.status.state is TaskState.ASSIGNED:
@@ -137,7 +173,20 @@ class Lifecycle:
 
     # -- Consequences -----------------------------------------------------------------------------------
 
-    def applied(self, live: LiveTask, before: TaskStatus, decision: Decision, event: TaskEvent) -> None:
+    def following(self, live: LiveTask, decision: Decision, event: TaskEvent) -> RunChange | None:
+        """What is to be written along with a decision about a step of a run."""
+        if live.run is None or self._runs is None:
+            return None
+        return self._runs.following(live, decision, event)
+
+    def applied(
+        self,
+        live: LiveTask,
+        before: TaskStatus,
+        decision: Decision,
+        event: TaskEvent,
+        result: ChangeResult | bool,
+    ) -> None:
         """It is committed."""
         after = live.status
         if isinstance(event, Replayed) and not self._revived(live):
@@ -149,6 +198,8 @@ class Lifecycle:
             self._next_attempt(live, before, decision, event)
         if after.state.final:
             self._ended(live, before, event)
+            if live.run is not None and self._runs is not None:
+                self._runs.ended(live, event, result)
             return
         if isinstance(event, Started):
             live.delivery = Delivery.SENT
@@ -168,10 +219,12 @@ class Lifecycle:
 
     def conflicted(self, live: LiveTask, resume: Callable[[], None]) -> None:
         """Somebody else changed the row: read it again."""
+        self._not_written(live)
         self._background.spawn(self._reload(live, resume), "reading a task again")
 
     def failed(self, live: LiveTask, event: TaskEvent, error: BaseException) -> None:
         """The write was refused: internal events are tried again after a pause."""
+        self._not_written(live)
         if live.gone:
             return
         pause = min(_LONGEST_PAUSE, self._options.retry_write * 2 ** min(live.failures - 1, 6))
@@ -199,6 +252,10 @@ class Lifecycle:
         return run_context(facts)
 
     # -- the rest ---------------------------------------------------------------------------------------
+
+    def _not_written(self, live: LiveTask) -> None:
+        if live.run is not None and self._runs is not None and not live.gone:
+            self._runs.not_written(live)
 
     def _revived(self, live: LiveTask) -> bool:
         """A final task runs again: it enters memory, unless a rebuild has put it there."""
@@ -267,8 +324,9 @@ class Lifecycle:
         after = live.status
         finished_at = after.finished_at or self._clock.now()
         seconds = max(0.0, (finished_at - live.facts.created_at).total_seconds())
-        self._tally.finished(live.facts.tenant_id, after.state, seconds)
-        self._traces.finished(live.facts, live.plan, after)
+        of_run = live.run is not None
+        self._tally.finished(live.facts.tenant_id, after.state, seconds, of_run=of_run)
+        self._traces.finished(live.facts, live.plan, after, parents=parents_of(live))
         for watcher in self._watchers:
             watcher.finished(live)
 
@@ -316,7 +374,7 @@ class Lifecycle:
             self._scheduler.enqueue(live)
 
     async def _reload(self, live: LiveTask, resume: Callable[[], None]) -> None:
-        """Put the task where its row says. Held slots and queue places are given up first."""
+        """Read the row of a task that somebody else changed."""
         try:
             stored = await self._rows.get(live.facts.tenant_id, live.id)
         except BroadaxeError:
@@ -327,10 +385,12 @@ class Lifecycle:
             self._timers.after(pause, partial(self.conflicted, live, resume))
             return
         if not live.gone:
-            self._follow(live, stored)
+            self.follow(live, stored)
+            if live.run is not None and self._runs is not None:
+                self._runs.doubt(live.run)
         resume()
 
-    def _follow(self, live: LiveTask, stored: StoredTask | None) -> None:
+    def follow(self, live: LiveTask, stored: StoredTask | None) -> None:
         """Make memory of a task what its row says."""
         before, delivery = live.status, live.delivery
         self._scheduler.remove(live)
@@ -348,6 +408,8 @@ class Lifecycle:
         if stored is None or stored.status.state.final:
             live.gone = True
             self._memory.tasks.pop(live.id, None)
+            if live.run is not None:
+                live.run.tasks.pop(live.plan.index, None)
             if stored is not None:
                 self._over(live)
             return

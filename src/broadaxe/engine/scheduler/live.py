@@ -4,11 +4,16 @@ from asyncio import Future
 from collections import deque
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from broadaxe.domain.task import StepPolicy, TaskEvent, TaskFacts, TaskStatus
 from broadaxe.domain.workflow import LabelRequest, StepDefinition, WorkflowVersion
 from broadaxe.engine.scheduler.timers import Timer
+
+if TYPE_CHECKING:
+    from broadaxe.engine.runs.dag_plan import DagPlan
+    from broadaxe.engine.runs.live_run import LiveRun
 
 
 class Delivery(Enum):
@@ -38,7 +43,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """A workflow version with what the engine works out of it once."""
+    """A step of a workflow version with what the engine works out of it once."""
 
     version: WorkflowVersion
     step: StepDefinition
@@ -46,6 +51,10 @@ class StepPlan:
     need: Need
     missing: str | None
     """What a trigger would need that this engine does not have; None when it can run."""
+    dag: "DagPlan | None" = None
+    """All steps; None where the task is the run."""
+    index: int = 0
+    """Position among them."""
 
 
 class Submission:
@@ -77,7 +86,8 @@ class LiveTask:
     order: int
     """Place in the queue among tasks of the same priority."""
     input: bytes | None
-    """None when it was too large to keep."""
+    """None when it was too large to keep, and for a step of a run: the run has it."""
+    run: "LiveRun | None" = None
     writing: bool = False
     """A state-changing write is in flight."""
     reread: bool = False

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from broadaxe.domain.ids import TenantId
+from broadaxe.engine.runs.live_run import LiveRun
 from broadaxe.engine.scheduler.live import LiveTask
 from broadaxe.engine.scheduler.pauses import Pauses
 from broadaxe.engine.scheduler.queues import Queue
@@ -15,6 +16,8 @@ class Memory:
 
     def __init__(self) -> None:
         self.tasks: dict[UUID, LiveTask] = {}
+        self.runs: dict[UUID, LiveRun] = {}
+        """Runs of several steps."""
         self.queues: dict[tuple[UUID, str], Queue] = {}
         self.workers: dict[UUID, Worker] = {}
         self.rings: dict[tuple[UUID, str], ActionRing] = {}
@@ -30,6 +33,11 @@ class Memory:
         """A tenant's live task."""
         live = self.tasks.get(task_id)
         return live if live is not None and live.facts.tenant_id == tenant_id else None
+
+    def run(self, tenant_id: TenantId, run_id: UUID) -> LiveRun | None:
+        """A tenant's run of several steps that is not over."""
+        run = self.runs.get(run_id)
+        return run if run is not None and run.facts.tenant_id == tenant_id else None
 
     def queue(self, tenant_id: UUID, action: str) -> Queue:
         """The queue of an action."""
@@ -68,6 +76,8 @@ class Memory:
         for live in [live for live in self.tasks.values() if gone(live.facts.tenant_id)]:
             live.gone = True
             del self.tasks[live.id]
+        for run in [run for run in self.runs.values() if gone(run.facts.tenant_id)]:
+            del self.runs[run.id]
         for worker in [worker for worker in self.workers.values() if gone(worker.row.tenant_id)]:
             self.remove_worker(worker)
         for key in [key for key in self.queues if gone(TenantId(key[0]))]:

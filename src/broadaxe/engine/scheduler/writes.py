@@ -20,8 +20,11 @@ from broadaxe.engine.context import EngineContext
 from broadaxe.engine.scheduler.live import HeldStart, LiveTask, StepPlan, Submission
 from broadaxe.engine.scheduler.timers import Timer, Timers
 from broadaxe.store.ledger import Message, TaskWrite
+from broadaxe.store.run_ledger import ChangeResult, RunChange
 from broadaxe.telemetry.context import TraceContext
 
+Written = Future[bool] | Future[ChangeResult | None]
+"""False and None: the compare did not hold."""
 USUAL_COMMIT = timedelta(seconds=10)
 """Writes that take no longer need not be remembered: the moment that is told lags behind by this much."""
 
@@ -29,7 +32,17 @@ USUAL_COMMIT = timedelta(seconds=10)
 class Consequences(Protocol):
     """What follows a write."""
 
-    def applied(self, live: LiveTask, before: TaskStatus, decision: Decision, event: TaskEvent) -> None:
+    def following(self, live: LiveTask, decision: Decision, event: TaskEvent) -> RunChange | None:
+        """What is to be written in the same commit, if the decision's own write holds."""
+
+    def applied(
+        self,
+        live: LiveTask,
+        before: TaskStatus,
+        decision: Decision,
+        event: TaskEvent,
+        result: ChangeResult | bool,
+    ) -> None:
         """It is committed; `live.status` is the new one."""
 
     def conflicted(self, live: LiveTask, resume: Callable[[], None]) -> None:
@@ -178,8 +191,12 @@ class TaskWrites:
             messages=self._after.messages_of(live, main.event, decision.status),
         )
         done = partial(self._done, live, main, decision, also)
+        change = self._after.following(live, decision, main.event)
+        future: Written
         try:
-            future = self._ledger.write_task(write)
+            future = (
+                self._ledger.write_task(write) if change is None else self._ledger.change_run(change, write)
+            )
         except BroadaxeError as error:
             failed: Future[bool] = asyncio.get_running_loop().create_future()
             failed.set_exception(error)
@@ -192,7 +209,7 @@ class TaskWrites:
         main: Submission,
         decision: Decision,
         also: list[Submission],
-        future: "Future[bool]",
+        future: "Written",
     ) -> None:
         judged = self._in_flight.pop(live)
         live.writing = False
@@ -216,7 +233,7 @@ class TaskWrites:
         main: Submission,
         decision: Decision,
         also: list[Submission],
-        future: "Future[bool]",
+        future: "Written",
     ) -> None:
         error = Unavailable("the write was cut off") if future.cancelled() else future.exception()
         if error is None and live.gone and not live.status.state.final:
@@ -228,10 +245,10 @@ class TaskWrites:
                 _refuse(submission, error)
             self._after.failed(live, main.event, error)
             self._continue(live)
-        elif future.result():
+        elif result := future.result():
             live.failures = 0
             before, live.status = live.status, decision.status
-            self._after.applied(live, before, decision, main.event)
+            self._after.applied(live, before, decision, main.event, result)
             for submission in (main, *also):
                 _answer(submission, decision.status)
             self._continue(live)

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from broadaxe.domain.errors import BroadaxeError, Unavailable
 from broadaxe.domain.fleet import Fleet, hand_over
-from broadaxe.domain.ids import EngineId, TenantId, VersionId
-from broadaxe.domain.task import TaskState, WorkerLost
+from broadaxe.domain.ids import EngineId
+from broadaxe.domain.task import TaskFacts, TaskState, WorkerLost
 from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.elsewhere.hosts import Hosts
@@ -17,6 +17,7 @@ from broadaxe.engine.event_tracing import EventTraces
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.planning import need_of
+from broadaxe.engine.runs.restore import Loaded, RunRestore
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
 from broadaxe.engine.scheduler.live import LiveTask, StepPlan
 from broadaxe.engine.scheduler.memory import Memory
@@ -63,7 +64,9 @@ class Ownership:
         event_traces: EventTraces,
         background: Background,
         owner: Owner,
+        restore: RunRestore,
     ) -> None:
+        self._restore = restore
         self._ledger = context.ledger
         self._clock = context.clock
         self._ids = context.ids
@@ -202,28 +205,20 @@ class Ownership:
             self._hosts.restore(worker)
         # Before the tasks: those of a paused workflow do not enter their queues.
         self._memory.pauses.load(await self._ledger.schedules.load_pauses())
-        homeless: list[LiveTask] = []
-        count = 0
-        async for page in self._ledger.load_live_tasks(partition):
-            for stored in page:
-                live = await self.live(stored)
-                if live is None:
-                    continue
-                count += 1
-                self._lifecycle.adopt(live)
-                status = stored.status
-                if status.state is TaskState.ASSIGNED and status.worker_id not in self._memory.workers:
-                    homeless.append(live)
+        found, runs = await self._read(partition)
+        homeless = self._adopt(found)
         if self._taking_lost:
             # Taken now, calls would act on memory that nobody keeps true.
             raise Unavailable("the lease was lost during the take-over")
-        self._tell(lease, began, count, len(workers))
+        self._tell(lease, began, len(found), len(workers))
         self.leases[partition] = lease
         self._gate.take(partition, self._clock.monotonic())
         for worker in self._memory.workers.values():
             self._liveness.watch(worker)
         for live in homeless:
             self._lifecycle.writes.submit(live, WorkerLost(live.status.attempt, "Its worker is not known"))
+        for one in runs:
+            self._restore.resume(one)
         self._owner.gained(partition)
         if len(self._gate.owned) >= self._ledger.partition_count:
             self._gate.set_open()
@@ -235,9 +230,43 @@ class Ownership:
             since = lease.spans_confirmed_until or _BEGINNING
             self.tell_again(partition, since)
 
+    async def _read(self, partition: int) -> tuple[list[LiveTask], list[Loaded]]:
+        """Every task and every run that is not over."""
+        found: list[LiveTask] = []
+        runs: list[Loaded] = []
+        async for whole_page in self._ledger.load_live_runs():
+            for whole in whole_page:
+                if self._gate.partition(whole.run.facts.tenant_id) != partition:
+                    continue
+                loaded = await self._restore.load(whole)
+                if loaded is not None:
+                    self._restore.enter(loaded)
+                    runs.append(loaded)
+                    found += loaded.lives
+        async for page in self._ledger.load_live_tasks(partition):
+            for stored in page:
+                if stored.facts.run_id == stored.facts.id:
+                    live = await self.live(stored)
+                    if live is not None:
+                        found.append(live)
+        return found, runs
+
+    def _adopt(self, found: list[LiveTask]) -> list[LiveTask]:
+        """Put tasks where their states say; those whose worker is not known."""
+        homeless: list[LiveTask] = []
+        # A step is as old as its decision, not as its id, which has the time of its run.
+        found.sort(key=lambda live: (live.facts.created_at, live.id))
+        for live in found:
+            live.order = self._memory.next_order()
+            self._lifecycle.adopt(live)
+            status = live.status
+            if status.state is TaskState.ASSIGNED and status.worker_id not in self._memory.workers:
+                homeless.append(live)
+        return homeless
+
     async def live(self, stored: StoredTask) -> LiveTask | None:
         """A task as memory has it; None for one whose version is not stored."""
-        plan = await self._plan(stored.facts.tenant_id, stored.facts.version_id)
+        plan = await self._plan(stored.facts)
         if plan is None:
             _LOG.error("task %s: its version %s is not stored", stored.facts.id, stored.facts.version_id)
             return None
@@ -248,8 +277,8 @@ class Ownership:
         live.drop_input(self._options.kept_input)
         return live
 
-    async def _plan(self, tenant_id: TenantId, version_id: VersionId) -> StepPlan | None:
-        return await self._catalog.version(tenant_id, version_id)
+    async def _plan(self, facts: TaskFacts) -> StepPlan | None:
+        return await self._catalog.step(facts.tenant_id, facts.version_id, facts.step_id)
 
     def _tell(self, lease: Lease, began_ns: int, tasks: int, workers: int) -> None:
         self._tracer.emit(
@@ -278,14 +307,30 @@ class Ownership:
                         self._event_traces.told_again(event)
             async for attempts in self._ledger.load_attempts_since(since, partition):
                 for ended in attempts:
-                    plan = await self._plan(ended.facts.tenant_id, ended.facts.version_id)
+                    plan = await self._plan(ended.facts)
                     if plan is not None:
                         self._traces.told_again(ended, plan)
-            async for page in self._ledger.load_finished_since(since, partition):
-                for stored in page:
-                    plan = await self._plan(stored.facts.tenant_id, stored.facts.version_id)
-                    if plan is not None:
-                        self._traces.finished(stored.facts, plan, stored.status, replayed=True)
+            await self._tell_ends_again(partition, since)
             self._told_again = self._clock.now()
         finally:
             self._telling -= 1
+
+    async def _tell_ends_again(self, partition: int | None, since: datetime) -> None:
+        """Tasks, and runs of several, that ended since then."""
+        async for page in self._ledger.load_finished_since(since, partition):
+            for stored in page:
+                plan = await self._plan(stored.facts)
+                if plan is None:
+                    continue
+                if stored.status.assigned_at is None and stored.facts.run_id != stored.facts.id:
+                    self._traces.step_decided(stored.facts, plan, stored.status, "")
+                else:
+                    self._traces.finished(stored.facts, plan, stored.status, replayed=True)
+        async for ended_runs in self._ledger.load_ended_runs_since(since):
+            for ended in ended_runs:
+                tenant_id = ended.facts.tenant_id
+                if partition is not None and self._gate.partition(tenant_id) != partition:
+                    continue
+                plan = await self._catalog.version(tenant_id, ended.facts.version_id)
+                if plan is not None and ended.end is not None:
+                    self._traces.run_finished(ended.facts, plan.version.definition, ended.end, replayed=True)

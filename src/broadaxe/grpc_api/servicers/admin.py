@@ -18,13 +18,14 @@ MISSING = "is not there yet: durable tasks come later"
 _STATUS = {
     TaskState.QUEUED: pb.QUEUED,
     TaskState.DELAYED: pb.QUEUED,
+    TaskState.PENDING: pb.QUEUED,
     TaskState.ASSIGNED: pb.RUNNING,
     TaskState.COMPLETED: pb.COMPLETED,
     TaskState.FAILED: pb.FAILED,
     TaskState.CANCELLED: pb.CANCELLED,
 }
 _STATES = {
-    "QUEUED": (TaskState.QUEUED, TaskState.DELAYED),
+    "QUEUED": (TaskState.QUEUED, TaskState.DELAYED, TaskState.PENDING),
     "RUNNING": (TaskState.ASSIGNED,),
     "COMPLETED": (TaskState.COMPLETED,),
     "FAILED": (TaskState.FAILED,),

@@ -26,6 +26,7 @@ from broadaxe.views.model import (
     LogView,
     NamedRun,
     Page,
+    RunKind,
     RunStatus,
     RunView,
     StateCount,
@@ -38,12 +39,13 @@ _LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 
 
 def encode_task(task: TaskView) -> V1TaskSummary:
-    """A task, or a run of one task."""
+    """A task, a run of one task, or a run of several with its tasks."""
+    several = task.kind is RunKind.DAG
     return V1TaskSummary(
         metadata=APIResourceMeta(task.id, task.created_at, task.changed_at),
         created_at=task.created_at,
         display_name=task.display_name,
-        input=as_task_input(task.input),
+        input=as_object(task.input) if several else as_task_input(task.input),
         num_spawned_children=task.children,
         output=as_object(task.output),
         status=task.status,
@@ -54,7 +56,7 @@ def encode_task(task: TaskView) -> V1TaskSummary:
         type=task.kind,
         workflow_id=task.workflow_id,
         workflow_run_external_id=task.run_id,
-        action_id=task.action,
+        action_id=None if several else task.action,
         additional_metadata=as_optional_object(task.metadata),
         attempt=task.attempt + 1,
         duration=task.duration_ms,
@@ -68,6 +70,7 @@ def encode_task(task: TaskView) -> V1TaskSummary:
         step_id=task.step_id,
         workflow_name=task.workflow_name,
         workflow_version_id=task.version_id,
+        children=[encode_task(one) for one in task.tasks] if several else None,
     )
 
 
@@ -87,7 +90,7 @@ def encode_run(run: RunView) -> V1WorkflowRunDetails:
             display_name=head.display_name,
             workflow_id=head.workflow_id,
             output=as_object(head.output),
-            input=as_task_input(head.input),
+            input=as_object(head.input) if head.kind is RunKind.DAG else as_task_input(head.input),
             started_at=head.started_at,
             finished_at=head.finished_at,
             duration=head.duration_ms,

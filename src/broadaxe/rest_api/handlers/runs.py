@@ -46,7 +46,7 @@ _VISIBLE_STEP = 0.05
 
 
 async def list_runs(call: Call) -> V1TaskSummaryList:
-    """A page of runs, newest first. A run of one task is its task: `only_tasks` makes no difference yet."""
+    """A page of runs, newest first; with `only_tasks` of tasks. A run of one task is its task."""
     query = call.query(RunListQuery)
     page = await call.views.list_runs(
         call.tenant_id,
@@ -55,14 +55,16 @@ async def list_runs(call: Call) -> V1TaskSummaryList:
         query.limit,
         payloads=query.include_payloads,
         total=query.include_num_pages,
+        only_tasks=query.only_tasks,
     )
     return encode_task_page(page)
 
 
 async def count_runs(call: Call) -> V1WorkflowRunCount:
     """How many runs match."""
+    query = call.query(RunCountQuery)
     return V1WorkflowRunCount(
-        await call.views.count_runs(call.tenant_id, call.query(RunCountQuery).to_filter())
+        await call.views.count_runs(call.tenant_id, query.to_filter(), query.only_tasks)
     )
 
 

@@ -11,6 +11,7 @@ from broadaxe.rest_api.encoders.runs import encode_log, encode_task, encode_time
 from broadaxe.rest_api.models.runs import (
     V1CancelledTasks,
     V1CancelTaskRequest,
+    V1DagChildren,
     V1LogLineList,
     V1ReplayedTasks,
     V1ReplayTaskRequest,
@@ -19,7 +20,7 @@ from broadaxe.rest_api.models.runs import (
     V1TaskSummary,
 )
 from broadaxe.rest_api.problems import Refusal, not_found
-from broadaxe.rest_api.queries import LogQuery, PageQuery, TaskQuery, utc
+from broadaxe.rest_api.queries import DagTasksQuery, LogQuery, PageQuery, TaskQuery, utc
 from broadaxe.telemetry import names as T
 from broadaxe.views.api import RunFilter
 
@@ -37,6 +38,19 @@ async def get_task(call: Call) -> V1TaskSummary:
     if task is None:
         raise not_found("task")
     return encode_task(task)
+
+
+async def list_dag_tasks(call: Call) -> list[V1DagChildren]:
+    """The tasks of runs of several tasks; runs that are not there are left out."""
+    query = call.query(DagTasksQuery)
+    if query.tenant != call.tenant_id:
+        raise Refusal(403, "This token is not for this tenant", "tenant")
+    found = await call.views.list_tasks_of(call.tenant_id, query.dag_ids)
+    return [
+        V1DagChildren(dag_id, [encode_task(task) for task in found[dag_id]])
+        for dag_id in dict.fromkeys(query.dag_ids)
+        if dag_id in found
+    ]
 
 
 async def list_task_events(call: Call) -> V1TaskEventList:

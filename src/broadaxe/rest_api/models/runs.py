@@ -45,6 +45,15 @@ class V1TaskSummary(Struct, rename="camel", omit_defaults=True, kw_only=True):
     step_id: UUID | None = None
     workflow_name: str | None = None
     workflow_version_id: UUID | None = None
+    children: "list[V1TaskSummary] | None" = None
+    """The tasks of a run of several."""
+
+
+class V1DagChildren(Struct, rename="camel"):
+    """The tasks of one run of several tasks."""
+
+    dag_id: UUID
+    children: list[V1TaskSummary]
 
 
 class V1TaskSummaryList(Struct):

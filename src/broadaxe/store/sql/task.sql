@@ -13,6 +13,17 @@ SELECT * FROM unnest(
     $24::uuid[], $25::timestamptz[], $26::timestamptz[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[],
     $30::boolean[], $31::bytea[], $32::bytea[])
 
+-- name: step_create_batch (INSERT task): Creates tasks of steps that have none, and says which.
+INSERT INTO task ({task_columns})
+SELECT * FROM unnest(
+    $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::smallint[], $8::timestamptz[],
+    $9::bytea[], $10::bytea[], $11::bytea[], $12::uuid[], $13::uuid[], $14::integer[], $15::text[], $16::uuid[],
+    $17::bytea[], $18::bytea[], $19::smallint[], $20::integer[], $21::timestamptz[], $22::integer[], $23::integer[],
+    $24::uuid[], $25::timestamptz[], $26::timestamptz[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[],
+    $30::boolean[], $31::bytea[], $32::bytea[])
+ON CONFLICT DO NOTHING
+RETURNING id
+
 -- name: task_write_batch (UPDATE task): Changes tasks that still are in the expected attempt and state.
 UPDATE task t
 SET state = u.state, attempt = u.attempt, queued_at = u.queued_at, app_retries = u.app_retries,
@@ -58,11 +69,11 @@ DELETE FROM child_claim WHERE (tenant_id, parent_task_id, key, run_id) IN (
 -- name: task_get (SELECT task): Reads one task.
 SELECT {task_columns} FROM task WHERE tenant_id = $1 AND id = $2
 
--- name: task_get_many (SELECT task): Reads tasks by their own ids or by their run's; no task is a day older than its run.
+-- name: task_get_many (SELECT task): Reads tasks by their own ids or by their run's; the id of a step's task carries the time of its run.
 SELECT {task_columns} FROM task WHERE tenant_id = $1 AND id = ANY($2::uuid[])
 UNION ALL
 SELECT {task_columns} FROM task
-WHERE tenant_id = $1 AND run_id = ANY($2::uuid[]) AND run_id <> id AND id <> ALL($2::uuid[]) AND id >= $3
+WHERE tenant_id = $1 AND run_id = ANY($2::uuid[]) AND run_id <> id AND id <> ALL($2::uuid[]) AND id >= $3 AND id < $4
 
 -- name: task_find (SELECT task): Finds tasks by time, state, workflow and keys in their metadata, newest first.
 SELECT id, state, metadata FROM task
@@ -72,6 +83,12 @@ WHERE tenant_id = $1 AND id >= $2 AND id < $3
   AND ($7::uuid[] IS NULL OR workflow_id = ANY($7))
 ORDER BY id DESC
 LIMIT $8
+
+-- name: run_tasks (SELECT task): Reads the tasks of runs; $2 and $3 bound their ids, which carry the time of the run.
+SELECT {task_columns} FROM task WHERE run_id = ANY($1::uuid[]) AND run_id <> id AND id >= $2 AND id < $3
+
+-- name: task_outputs (SELECT task): Reads what tasks left.
+SELECT id, output, error FROM task WHERE tenant_id = $1 AND id = ANY($2::uuid[])
 
 -- name: task_inputs (SELECT task): Reads the inputs of tasks.
 SELECT id, input FROM task WHERE tenant_id = $1 AND id = ANY($2::uuid[])

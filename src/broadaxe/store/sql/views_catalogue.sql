@@ -31,7 +31,8 @@ SELECT workflow_id, id, ordinal, definition, created_at FROM workflow_version
 WHERE tenant_id = $1 AND workflow_id = $2 AND id = $3
 
 -- fragment: worker_columns
-tenant_id, id, name, actions, slots, labels, runtime, registered_at, last_heartbeat_at, listening_since, paused
+tenant_id, id, name, actions, slots, labels, runtime, registered_at, last_heartbeat_at, listening_since, paused,
+engine_id
 
 -- name: view_workers (SELECT worker): Lists workers, newest registration first.
 SELECT {worker_columns} FROM worker WHERE tenant_id = $1 ORDER BY registered_at DESC, id DESC LIMIT $2
