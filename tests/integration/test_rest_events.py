@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 from rows import TENANT, completed, ids, new_task, now
@@ -165,6 +166,29 @@ async def test_events_are_listed_with_what_they_started(site: Site) -> None:
             api.v1_event_get(tenant=tenant, v1_event=str(ids.uuid7()))
 
     await site.sdk(use)
+
+
+async def test_runs_of_several_tasks_are_counted_with_their_event(site: Site, dsn: str) -> None:
+    run_id, workflow_id = ids.uuid7(), ids.uuid7()
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(
+        "INSERT INTO run (created_at, finished_at, state, priority, tenant_id, id, workflow_id, version_id,"
+        " trace, metadata, input) VALUES (now(), now(), 11, 1, $1, $2, $3, $3, '', '{}', '{}')",
+        TENANT,
+        run_id,
+        workflow_id,
+    )
+    await connection.close()
+    event = await push(site.ledger, "a", links=(EventLink(run_id, None),))
+    found = await site.http.get(f"{STABLE}/events/{event.id}")
+    assert found.json()["workflowRunSummary"]["failed"] == 1
+    for query, count in (
+        ({"workflowIds": str(workflow_id)}, 1),
+        ({"workflowIds": str(run_id)}, 0),
+        ({"workflowRunStatuses": "FAILED"}, 1),
+        ({"workflowRunStatuses": "COMPLETED"}, 0),
+    ):
+        assert len((await site.http.get(f"{STABLE}/events", params=query)).json()["rows"]) == count
 
 
 async def test_runs_are_listed_by_the_event_that_started_them(site: Site) -> None:

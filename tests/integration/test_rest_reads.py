@@ -500,7 +500,7 @@ async def test_run_list_plan_touches_only_the_days_asked_for(ledger: PostgresLed
             text = module.statement("view_task_page").text
             connection = await asyncpg.connect(dsn, server_settings={"plan_cache_mode": "force_custom_plan"})
             rows = await connection.fetch(
-                f"EXPLAIN {text}", *module._arguments(tenant, where), limit, offset, budget
+                f"EXPLAIN {text}", *module._arguments(tenant, where), None, limit, offset, budget
             )
             await connection.close()
             self.plan = "\n".join(row[0] for row in rows)

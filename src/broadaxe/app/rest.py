@@ -11,6 +11,7 @@ from broadaxe.clock import Clock
 from broadaxe.config.tls import client_tls
 from broadaxe.domain.errors import Unavailable
 from broadaxe.domain.ids import TenantId, WorkerId
+from broadaxe.domain.sampling import threshold
 from broadaxe.domain.user_event import UserEvent
 from broadaxe.engine.api import NewUserEvent, Origin, Refusal, Trigger
 from broadaxe.engine.context import HEARTBEAT_FLUSH
@@ -137,8 +138,9 @@ class RestPart:
         settings = shared.settings
         self._shared = shared
         self._client: EngineClient | None = None
+        sampling = settings.sampling
         views = StoreViews(
-            PostgresReads(shared.database),
+            PostgresReads(shared.database, threshold(sampling.rate) if sampling.enabled else None),
             shared.clock,
             # Heartbeats reach their rows in batches, so a row may be that much older than the last beat.
             inactive_after=settings.engine.worker_silent_after + HEARTBEAT_FLUSH,

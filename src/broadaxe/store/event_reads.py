@@ -80,6 +80,8 @@ class PostgresEventReads:
     """Implements `EventReads`. Statements are in `sql/views_event.sql`."""
 
     _db: Database
+    kept_below: int | None
+    """The threshold (see `domain.sampling`) under which runs are listed; None = all."""
 
     async def list_events(
         self, tenant_id: TenantId, where: EventCriteria, offset: int, limit: int, payload_bytes: int
@@ -101,7 +103,9 @@ class PostgresEventReads:
     async def list_event_runs(self, tenant_id: TenantId, ids: Sequence[UUID]) -> list[EventRunRow]:
         if not ids:
             return []
-        rows = await self._db.fetch(statement("view_event_runs"), tenant_id, list(ids), RUNS_LIMIT)
+        rows = await self._db.fetch(
+            statement("view_event_runs"), tenant_id, list(ids), RUNS_LIMIT, self.kept_below
+        )
         return [
             EventRunRow(row[0], row[1], row[2], None if row[3] is None else TaskState(row[3])) for row in rows
         ]

@@ -7,6 +7,7 @@ from uuid import UUID
 from broadaxe.domain.errors import InvalidArgument
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.run import RunEnd, RunFacts
+from broadaxe.domain.sampling import kept
 from broadaxe.domain.task import (
     AttemptOutcome,
     AttemptRecord,
@@ -53,8 +54,10 @@ _SLACK = timedelta(hours=1)
 class PostgresReads(PostgresScheduleReads, PostgresStatisticsReads, PostgresEventReads):
     """See `broadaxe.store.reads.Reads` for what each query answers."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, kept_below: int | None = None) -> None:
+        """`kept_below`: the threshold (see `domain.sampling`) under which runs can be read; None = all."""
         super().__init__(database)
+        self.kept_below = kept_below
         self._db = database
 
     # -- tasks -----------------------------------------------------------------------------------------
@@ -63,7 +66,12 @@ class PostgresReads(PostgresScheduleReads, PostgresStatisticsReads, PostgresEven
         self, tenant_id: TenantId, where: TaskCriteria, offset: int, limit: int, payload_bytes: int
     ) -> list[TaskRow]:
         rows = await self._db.fetch(
-            statement("view_task_page"), *_arguments(tenant_id, where), limit, offset, payload_bytes
+            statement("view_task_page"),
+            *_arguments(tenant_id, where),
+            self.kept_below,
+            limit,
+            offset,
+            payload_bytes,
         )
         _check_payloads(rows, payload_bytes)
         return [_task(row) for row in rows]
@@ -72,17 +80,24 @@ class PostgresReads(PostgresScheduleReads, PostgresStatisticsReads, PostgresEven
         self, tenant_id: TenantId, where: TaskCriteria, offset: int, limit: int, payload_bytes: int
     ) -> list[TaskRow | RunRow]:
         rows = await self._db.fetch(
-            statement("view_run_page"), *_arguments(tenant_id, where), limit, offset, payload_bytes
+            statement("view_run_page"),
+            *_arguments(tenant_id, where),
+            self.kept_below,
+            limit,
+            offset,
+            payload_bytes,
         )
         _check_payloads(rows, payload_bytes)
         return [_task(row) if row["step_id"] is not None else _run(row) for row in rows]
 
     async def count_runs(self, tenant_id: TenantId, where: TaskCriteria) -> int:
-        rows = await self._db.fetch(statement("view_run_count"), *_arguments(tenant_id, where))
+        rows = await self._db.fetch(
+            statement("view_run_count"), *_arguments(tenant_id, where), self.kept_below
+        )
         return int(rows[0][0])
 
     async def list_run_ids(self, tenant_id: TenantId, where: TaskCriteria) -> list[UUID]:
-        rows = await self._db.fetch(statement("view_run_ids"), *_arguments(tenant_id, where))
+        rows = await self._db.fetch(statement("view_run_ids"), *_arguments(tenant_id, where), self.kept_below)
         return [row[0] for row in rows]
 
     async def get_run(self, tenant_id: TenantId, run_id: UUID) -> RunRow | None:
@@ -115,15 +130,21 @@ class PostgresReads(PostgresScheduleReads, PostgresStatisticsReads, PostgresEven
         return await self._db.run(work)
 
     async def count_tasks(self, tenant_id: TenantId, where: TaskCriteria) -> int:
-        rows = await self._db.fetch(statement("view_task_count"), *_arguments(tenant_id, where))
+        rows = await self._db.fetch(
+            statement("view_task_count"), *_arguments(tenant_id, where), self.kept_below
+        )
         return int(rows[0][0])
 
     async def list_task_ids(self, tenant_id: TenantId, where: TaskCriteria) -> list[UUID]:
-        rows = await self._db.fetch(statement("view_task_ids"), *_arguments(tenant_id, where))
+        rows = await self._db.fetch(
+            statement("view_task_ids"), *_arguments(tenant_id, where), self.kept_below
+        )
         return [row[0] for row in rows]
 
     async def count_states(self, tenant_id: TenantId, where: TaskCriteria) -> list[tuple[TaskState, int]]:
-        rows = await self._db.fetch(statement("view_task_states"), *_arguments(tenant_id, where))
+        rows = await self._db.fetch(
+            statement("view_task_states"), *_arguments(tenant_id, where), self.kept_below
+        )
         return [(TaskState(row[0]), row[1]) for row in rows]
 
     async def get_task(self, tenant_id: TenantId, task_id: UUID) -> TaskRow | None:
@@ -150,10 +171,12 @@ class PostgresReads(PostgresScheduleReads, PostgresStatisticsReads, PostgresEven
         rows = await self._db.fetch(
             statement("view_task_children"), tenant_id, lowest, _LAST_ID, list(parents), CHILDREN_LIMIT
         )
-        return [_task(row) for row in rows]
+        found = [_task(row) for row in rows]
+        below = self.kept_below
+        return found if below is None else [row for row in found if kept(row.facts.run_id, below)]
 
     async def get_labels(self, tenant_id: TenantId, ids: Sequence[UUID]) -> list[TaskLabel]:
-        rows = await self._db.fetch(statement("view_task_labels"), tenant_id, list(ids))
+        rows = await self._db.fetch(statement("view_task_labels"), tenant_id, list(ids), self.kept_below)
         return [TaskLabel(*row) for row in rows]
 
     async def list_log_lines(

@@ -151,6 +151,9 @@ class TenantRow:
 class Reads(ScheduleReads, StatisticsReads, EventReads, Protocol):
     """The queries. `Unavailable` when the database is away; None or absence for what is not the tenant's."""
 
+    kept_below: int | None
+    """The threshold (see `domain.sampling`) under which runs are listed; None = all."""
+
     def list_tasks(
         self, tenant_id: TenantId, where: TaskCriteria, offset: int, limit: int, payload_bytes: int
     ) -> Awaitable[list[TaskRow]]:

@@ -96,7 +96,11 @@ class Views(Protocol):
     def count_by_status(self, tenant_id: TenantId, where: RunFilter) -> Awaitable[list[StateCount]]:
         """Every status, those without tasks too."""
 
-    def get_run(self, tenant_id: TenantId, run_id: UUID) -> Awaitable[RunView | None]: ...
+    def get_run(
+        self, tenant_id: TenantId, run_id: UUID, *, always: bool = False
+    ) -> Awaitable[RunView | None]:
+        """`always`: also one that sampling hides from readers."""
+
     def get_run_status(self, tenant_id: TenantId, run_id: UUID) -> Awaitable[RunStatus | None]: ...
     def get_run_timings(
         self, tenant_id: TenantId, run_id: UUID, depth: int

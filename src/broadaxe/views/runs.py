@@ -7,6 +7,7 @@ from uuid import UUID
 from broadaxe.domain.dag_graph import parents_of
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.run import task_id_of
+from broadaxe.domain.sampling import kept
 from broadaxe.domain.workflow import WorkflowDefinition
 from broadaxe.store.reads import LogCriteria, Reads, RunRow, TaskCriteria, TaskHistory, TaskRow
 from broadaxe.views.api import RunFilter
@@ -100,7 +101,18 @@ class RunViews:
                 counts[status_of(state)] += count
         return [StateCount(status, count) for status, count in counts.items()]
 
-    async def get_run(self, tenant_id: TenantId, run_id: UUID) -> RunView | None:
+    async def _row(self, tenant_id: TenantId, task_id: UUID) -> TaskRow | None:
+        row = await self._reads.get_task(tenant_id, task_id)
+        return None if row is None or self._hidden(row.facts.run_id) else row
+
+    def _hidden(self, run_id: UUID) -> bool:
+        """Whether sampling leaves the run out."""
+        below = self._reads.kept_below
+        return below is not None and not kept(run_id, below)
+
+    async def get_run(self, tenant_id: TenantId, run_id: UUID, *, always: bool = False) -> RunView | None:
+        if not always and self._hidden(run_id):
+            return None
         row = await self._reads.get_task(tenant_id, run_id)
         if row is None:
             return await self._get_dag(tenant_id, run_id)
@@ -143,16 +155,18 @@ class RunViews:
         )
 
     async def get_run_status(self, tenant_id: TenantId, run_id: UUID) -> RunStatus | None:
-        row = await self._reads.get_task(tenant_id, run_id)
+        row = await self._row(tenant_id, run_id)
         if row is None:
-            run = await self._reads.get_run(tenant_id, run_id)
+            run = None if self._hidden(run_id) else await self._reads.get_run(tenant_id, run_id)
             if run is None:
                 return None
             return RunStatus.RUNNING if run.end is None else status_of(run.end.state)
         return status_of(row.status.state) if row.unassigned is None else RunStatus.FAILED
 
     async def get_run_timings(self, tenant_id: TenantId, run_id: UUID, depth: int) -> list[TimingView] | None:
-        row = await self._reads.get_task(tenant_id, run_id)
+        if self._hidden(run_id):
+            return None
+        row = await self._row(tenant_id, run_id)
         level = [row] if row is not None else await self._reads.list_run_tasks(tenant_id, [run_id], False)
         if not level and await self._reads.get_run(tenant_id, run_id) is None:
             return None
@@ -168,7 +182,7 @@ class RunViews:
     async def get_task(
         self, tenant_id: TenantId, task_id: UUID, attempt: int | None = None
     ) -> TaskView | None:
-        row = await self._reads.get_task(tenant_id, task_id)
+        row = await self._row(tenant_id, task_id)
         if row is None:
             return None
         task = (await self._present_tasks(tenant_id, [row]))[0]
@@ -181,9 +195,9 @@ class RunViews:
         return None
 
     async def get_timeline(self, tenant_id: TenantId, task_id: UUID) -> list[TimelineEntry] | None:
-        row = await self._reads.get_task(tenant_id, task_id)
+        row = await self._row(tenant_id, task_id)
         if row is None:
-            run = await self._get_dag(tenant_id, task_id)
+            run = None if self._hidden(task_id) else await self._get_dag(tenant_id, task_id)
             return None if run is None else list(run.timeline)
         task = (await self._present_tasks(tenant_id, [row]))[0]
         history = await self._reads.get_history(tenant_id, task.id)

@@ -67,7 +67,7 @@ class FakeViews:
     async def count_by_status(self, tenant_id: TenantId, where: object) -> list[StateCount]:
         return [StateCount(status, 1) for status in RunStatus]
 
-    async def get_run(self, tenant_id: TenantId, run_id: UUID) -> RunView | None:
+    async def get_run(self, tenant_id: TenantId, run_id: UUID, **_: bool) -> RunView | None:
         self.asked.append(("get_run", (tenant_id, run_id)))
         return self.run
 

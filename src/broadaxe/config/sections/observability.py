@@ -136,14 +136,14 @@ class PrometheusSettings:
 class SamplingSettings:
     """Which runs the dashboard keeps. It is no sampling of traces."""
 
-    enabled: bool = later(
+    enabled: bool = used(
         "SERVER_SAMPLING_ENABLED",
         "sampling.enabled",
         BOOL,
         default="false",
         meaning="Whether the dashboard keeps a share of runs only.",
     )
-    rate: float = later(
+    rate: float = used(
         "SERVER_SAMPLING_RATE",
         "sampling.samplingRate",
         RATIO,

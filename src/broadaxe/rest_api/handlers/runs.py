@@ -148,7 +148,7 @@ async def _visible(call: Call, run_id: UUID) -> RunView:
     clock = call.services.clock
     deadline = clock.monotonic() + call.services.options.visible_timeout
     while True:
-        run = await call.views.get_run(call.tenant_id, run_id)
+        run = await call.views.get_run(call.tenant_id, run_id, always=True)
         if run is not None:
             return run
         if clock.monotonic() >= deadline:

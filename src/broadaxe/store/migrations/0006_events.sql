@@ -67,6 +67,13 @@ CREATE TABLE idempotency_key (
 CREATE INDEX idempotency_key_run ON idempotency_key (run_id) WHERE until_end;
 CREATE INDEX idempotency_key_expiry ON idempotency_key (expires_at);
 
+-- Whether readers see a run, when they are to see a share of runs only (of 65,536; NULL = all).
+-- The last two bytes of an id are random.
+CREATE FUNCTION run_kept(id uuid, below integer) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT below IS NULL OR get_byte(uuid_send(id), 14) * 256 + get_byte(uuid_send(id), 15) < below
+$$;
+
 CREATE OR REPLACE FUNCTION partitioned_tables() RETURNS TABLE (parent text, settings text)
 LANGUAGE sql IMMUTABLE AS $$
     SELECT * FROM (VALUES

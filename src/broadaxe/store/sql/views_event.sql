@@ -9,9 +9,12 @@ e.tenant_id = $1 AND e.id >= $2 AND e.id < $3
        SELECT FROM unnest($7::text[], $8::text[]) AS pair (key, wanted)
        WHERE ({event_metadata} ->> pair.key) IS DISTINCT FROM pair.wanted))
   AND (($9::uuid[] IS NULL AND $10::smallint[] IS NULL) OR EXISTS (
-       SELECT FROM event_run r JOIN task t ON t.tenant_id = r.tenant_id AND t.id = r.run_id
+       SELECT FROM event_run r
+       LEFT JOIN task t ON t.tenant_id = r.tenant_id AND t.id = r.run_id
+       LEFT JOIN run w ON w.tenant_id = r.tenant_id AND w.id = r.run_id
        WHERE r.tenant_id = $1 AND r.event_id = e.id
-         AND ($9::uuid[] IS NULL OR t.workflow_id = ANY($9)) AND ($10::smallint[] IS NULL OR t.state = ANY($10))))
+         AND ($9::uuid[] IS NULL OR coalesce(t.workflow_id, w.workflow_id) = ANY($9))
+         AND ($10::smallint[] IS NULL OR coalesce(t.state, w.state) = ANY($10))))
 
 -- fragment: event_metadata
 CASE WHEN substr(e.metadata, 1, 1) = '\x7b'::bytea AND
@@ -32,9 +35,11 @@ ORDER BY e.id DESC
 SELECT count(*) FROM user_event e WHERE {event_matches}
 
 -- name: view_event_runs (SELECT event_run): Reads what events started, and how it stands.
-SELECT r.event_id, r.run_id, r.filter_id, t.state
-FROM event_run r LEFT JOIN task t ON t.tenant_id = r.tenant_id AND t.id = r.run_id
-WHERE r.tenant_id = $1 AND r.event_id = ANY($2::uuid[])
+SELECT r.event_id, r.run_id, r.filter_id, coalesce(t.state, w.state)
+FROM event_run r
+LEFT JOIN task t ON t.tenant_id = r.tenant_id AND t.id = r.run_id
+LEFT JOIN run w ON w.tenant_id = r.tenant_id AND w.id = r.run_id
+WHERE r.tenant_id = $1 AND r.event_id = ANY($2::uuid[]) AND run_kept(r.run_id, $4::integer)
 ORDER BY r.event_id DESC, r.run_id LIMIT $3
 
 -- name: view_event_keys (SELECT user_event): Reads the keys of the newest events.

@@ -12,6 +12,7 @@ t.tenant_id = $1 AND t.id >= $2 AND t.id < $3
         WHERE {metadata} ->> pair.key = pair.wanted) >= $10::integer)
   AND ($11::uuid IS NULL OR EXISTS (
        SELECT FROM event_run r WHERE r.tenant_id = $1 AND r.event_id = $11 AND r.run_id = t.run_id))
+  AND run_kept(t.run_id, $12::integer)
 
 -- fragment: shown_state
 CASE WHEN t.state = 12 AND t.assigned_at IS NULL AND EXISTS (
@@ -56,6 +57,7 @@ r.tenant_id = $1 AND r.id >= $2 AND r.id < $3
         WHERE {run_metadata} ->> pair.key = pair.wanted) >= $10::integer)
   AND ($11::uuid IS NULL OR EXISTS (
        SELECT FROM event_run e WHERE e.tenant_id = $1 AND e.event_id = $11 AND e.run_id = r.id))
+  AND run_kept(r.id, $12::integer)
 
 -- fragment: run_metadata
 CASE WHEN substr(r.metadata, 1, 1) = '\x7b'::bytea AND
@@ -89,22 +91,22 @@ CASE WHEN t.run_id = t.id THEN t.input
      ELSE coalesce((SELECT r.input FROM run r WHERE r.tenant_id = t.tenant_id AND r.id = t.run_id), ''::bytea) END
 
 -- name: view_task_page (SELECT task): Lists tasks, newest first, with payloads while all of them together are small enough.
-SELECT {before_input}, CASE WHEN t.bytes <= $14 THEN t.input ELSE ''::bytea END, {after_input},
-       CASE WHEN t.bytes <= $14 THEN t.output END, t.error, {surroundings}, t.bytes
+SELECT {before_input}, CASE WHEN t.bytes <= $15 THEN t.input ELSE ''::bytea END, {after_input},
+       CASE WHEN t.bytes <= $15 THEN t.output END, t.error, {surroundings}, t.bytes
 FROM (SELECT p.*, sum(octet_length(p.input)::bigint + coalesce(octet_length(p.output), 0)) OVER () AS bytes
-      FROM (SELECT {task_as_task} FROM (SELECT * FROM task t WHERE {matches} ORDER BY t.id DESC LIMIT $12 OFFSET $13) t) p) t
+      FROM (SELECT {task_as_task} FROM (SELECT * FROM task t WHERE {matches} ORDER BY t.id DESC LIMIT $13 OFFSET $14) t) p) t
 ORDER BY t.id DESC
 
 -- name: view_run_page (SELECT task): Lists runs, those of one task as their task, newest first.
-SELECT {before_input}, CASE WHEN t.bytes <= $14 THEN t.input ELSE ''::bytea END, {after_input},
-       CASE WHEN t.bytes <= $14 THEN t.output END, t.error, {surroundings}, t.bytes
+SELECT {before_input}, CASE WHEN t.bytes <= $15 THEN t.input ELSE ''::bytea END, {after_input},
+       CASE WHEN t.bytes <= $15 THEN t.output END, t.error, {surroundings}, t.bytes
 FROM (SELECT p.*, sum(octet_length(p.input)::bigint + coalesce(octet_length(p.output), 0)) OVER () AS bytes
       FROM (SELECT * FROM (
                 (SELECT {task_as_task} FROM task t WHERE {matches} AND t.run_id = t.id
-                 ORDER BY t.id DESC LIMIT $12::bigint + $13::bigint)
+                 ORDER BY t.id DESC LIMIT $13::bigint + $14::bigint)
                 UNION ALL
-                (SELECT {run_as_task} FROM run r WHERE {run_matches} ORDER BY r.id DESC LIMIT $12::bigint + $13::bigint)
-            ) u ORDER BY u.id DESC LIMIT $12 OFFSET $13) p) t
+                (SELECT {run_as_task} FROM run r WHERE {run_matches} ORDER BY r.id DESC LIMIT $13::bigint + $14::bigint)
+            ) u ORDER BY u.id DESC LIMIT $13 OFFSET $14) p) t
 ORDER BY t.id DESC
 
 -- name: view_run_count (SELECT task): Counts runs.
@@ -148,9 +150,11 @@ FROM (SELECT c.* FROM task c WHERE c.tenant_id = $1 AND c.parent_task_id = ANY($
 ORDER BY t.id LIMIT $5
 
 -- name: view_task_labels (SELECT task): Reads what tasks are called by.
-SELECT id, version_id, step_id, created_at FROM task WHERE tenant_id = $1 AND id = ANY($2::uuid[])
+SELECT id, version_id, step_id, created_at FROM task
+WHERE tenant_id = $1 AND id = ANY($2::uuid[]) AND run_kept(run_id, $3::integer)
 UNION ALL
-SELECT id, version_id, NULL, created_at FROM run WHERE tenant_id = $1 AND id = ANY($2::uuid[])
+SELECT id, version_id, NULL, created_at FROM run
+WHERE tenant_id = $1 AND id = ANY($2::uuid[]) AND run_kept(id, $3::integer)
 
 -- name: view_task_live (SELECT task): Counts tasks that are not final by step and state.
 SELECT version_id, step_id, state, count(*), min(queued_at), min(queued_at) FILTER (WHERE attempt = 0)
