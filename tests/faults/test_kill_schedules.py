@@ -14,7 +14,7 @@ from broadaxe.testkit.schedule_invariants import schedule_problems
 from tests.faults import fleet
 from tests.faults.cluster import OWNS, READY, Cluster
 from tests.faults.conftest import SOAK
-from tests.faults.wire import COMPLETED, Client, Got, RawWorker
+from tests.faults.wire import COMPLETED, Client, Got, RawWorker, patiently
 
 KILLS = 20 if SOAK else 4
 PLANNED = 60
@@ -69,7 +69,8 @@ async def test_engine_killed_around_due_times_each_is_dealt_with_once(cluster: C
         worker = await RawWorker.register(client, "worker", "herd", slots=500)
 
         async def finish(got: Got) -> None:
-            await worker.report(got, COMPLETED, "{}")
+            # As SDKs do: again and again while the engine is away.
+            await patiently(lambda: worker.report(got, COMPLETED, "{}"))
 
         worker.auto = finish
         await worker.listen()
@@ -96,7 +97,7 @@ async def test_engine_killed_around_due_times_each_is_dealt_with_once(cluster: C
             problems = await schedule_problems(connection, settled_by=datetime.now(UTC))
             assert not problems, "\n".join(problems[:20])
             await client.call("/v1.AdminService/PutWorkflow", bare, v1.CreateWorkflowVersionResponse)
-            await cluster.until_settled(60)
+            await cluster.until_settled(120)
         finally:
             await connection.close()
         await verify(cluster.dsn, client.history)
