@@ -48,6 +48,20 @@ async def load(engine: Engine, *options: object) -> dict[str, float]:
     return result  # type: ignore[return-value]
 
 
+async def several(engine: Engine) -> dict[str, float]:
+    """Runs of several steps."""
+    where = ("--client-env", engine.client_env, "--engine-pid", engine.pid, "--dsn", engine.dsn)
+    found = await run_program("bench.dags", *where)
+    say(json.dumps(found))
+    return {
+        "chain_ms": found["chain_ms"]["p50"],  # type: ignore[index]
+        "chain_ms_p99": found["chain_ms"]["p99"],  # type: ignore[index]
+        "steps_per_second": found["steps_per_second"],  # type: ignore[dict-item]
+        "statements_step": found["statements_per_step"],  # type: ignore[dict-item]
+        "wal_bytes_step": found["wal_bytes_per_step"],  # type: ignore[dict-item]
+    }
+
+
 async def idle(engine: Engine, seconds: float) -> dict[str, float]:
     """Statements a second and CPU with one worker connected and nothing to do."""
     watch = Watch(engine.pid, engine.dsn)
@@ -121,6 +135,8 @@ async def untraced(engine: Engine, options: argparse.Namespace) -> dict[str, flo
         "generator_cpu": full["generator_cpu_s_per_1000"],
         "engine_rss": full["engine_rss_mb"],
     }
+    say("runs of several steps ...")
+    figures |= await several(engine)
     if options.sdk:
         say("official SDK ...")
         sdk = await through_sdk(engine, options.sdk)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 import grpc
@@ -76,6 +76,13 @@ class Connection:
         request = admin.CreateWorkflowVersionRequest(name=name, tasks=[task])
         await self._unary("/v1.AdminService/PutWorkflow")(
             request.SerializeToString(), metadata=self._metadata, wait_for_ready=True, timeout=30
+        )
+
+    async def put_steps(self, name: str, tasks: Sequence[admin.CreateTaskOpts]) -> None:
+        """Register a workflow of several tasks."""
+        request = admin.CreateWorkflowVersionRequest(name=name, tasks=tasks)
+        await self._unary("/v1.AdminService/PutWorkflow")(
+            request.SerializeToString(), metadata=self._metadata, wait_for_ready=True, timeout=60
         )
 
     async def register(self, slots: int, name: str = "bench", action: str = ACTION) -> str:
@@ -174,7 +181,9 @@ class Worker:
         on_done: Callable[[str, float], None],
         *,
         started: bool = True,
+        action: str = ACTION,
     ) -> None:
+        self._action = action
         self._connection = connection
         self._slots = slots
         self._on_action = on_action
@@ -188,7 +197,7 @@ class Worker:
 
     async def start(self) -> None:
         """Register, open the session, send the first heartbeat."""
-        self.worker_id = await self._connection.register(self._slots)
+        self.worker_id = await self._connection.register(self._slots, action=self._action)
         call = self._connection.listen(self.worker_id)
         self._loops.append(asyncio.create_task(self._listen(call)))
         # The engine's first answer on the stream is the first action, so there is nothing else to wait for.

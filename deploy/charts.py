@@ -63,9 +63,9 @@ CHARTS = (
             Part("grpc", "hatchet-grpc", 4, "hatchet-grpc", True, "grpc-api",
                  "Clients and workers talk to it."),
             Part("controllers", "controllers", 2, "hatchet-controllers", True, "controllers",
-                 "Time-outs, retries, crons, retention."),
+                 "Day partitions and retention."),
             Part("scheduler", "scheduler", 2, "hatchet-scheduler", True, "scheduler",
-                 "Decides which worker runs what."),
+                 "Queues, assignments, due times, retries, crons."),
         ),
     ),
 )  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from tests.wire.certificates import Authority
+from broadaxe.testkit.certificates import Authority
 
 KINDS = {
     "v1": ("ConfigMap", "Secret", "Service", "ServiceAccount"),
@@ -127,9 +127,9 @@ def serving(tls: ssl.SSLContext | None = None) -> Iterator[FakeKubernetes]:
 @contextmanager
 def serving_pods(folder: Path, namespace: str) -> Iterator[tuple[FakeKubernetes, dict[str, str]]]:
     """Run it over TLS as a pod sees it; also the pod's variables."""
-    authority = Authority("cluster")
+    authority = Authority.make("cluster")
     certificate, key = authority.issue("kubernetes")
-    for name, text in (("tls.crt", certificate), ("tls.key", key), ("ca.crt", authority.pem)):
+    for name, text in (("tls.crt", certificate), ("tls.key", key), ("ca.crt", authority.certificate)):
         (folder / name).write_bytes(text)
     (folder / "token").write_text(TOKEN)
     (folder / "namespace").write_text(namespace)

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from broadaxe.store.embedded import EmbeddedPostgres
+from broadaxe.store.embedded.identity import Identity
 from broadaxe.testkit.conditions import until
 from broadaxe.testkit.proxy import FaultProxy
 from tests.faults.cluster import free_ports, socket_of
@@ -39,12 +42,19 @@ class Pgbouncer:
         return (self._folder / "log").read_text()
 
     def _spawn(self) -> None:
-        # It refuses to run as root.
-        user = "nobody" if os.geteuid() == 0 else None
+        # It refuses to run as root. Not Popen's `user`: that forks, which gRPC's threads do not survive.
+        nobody = pwd.getpwnam("nobody")
+        root = os.geteuid() == 0
+        identity = (
+            Identity("drop", nobody.pw_uid, nobody.pw_gid)
+            if root
+            else Identity("plain", os.geteuid(), os.getegid())
+        )
+        command = identity.command(
+            [self._program, str(self._folder / "pgbouncer.ini")], at_end=signal.SIGKILL
+        )
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [self._program, str(self._folder / "pgbouncer.ini")], stdout=log, stderr=log, user=user
-            )
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
 
     async def start(self) -> None:
         """Start it and wait until it listens."""

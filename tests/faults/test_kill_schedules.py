@@ -11,7 +11,8 @@ from broadaxe.grpc_api.wire.v1 import workflows_pb2 as v1
 from broadaxe.testkit.conditions import until
 from broadaxe.testkit.invariants import History, verify
 from broadaxe.testkit.schedule_invariants import schedule_problems
-from tests.faults.cluster import OWNS, Cluster
+from tests.faults import fleet
+from tests.faults.cluster import OWNS, READY, Cluster
 from tests.faults.conftest import SOAK
 from tests.faults.wire import COMPLETED, Client, Got, RawWorker
 
@@ -106,3 +107,29 @@ async def test_engine_killed_around_due_times_each_is_dealt_with_once(cluster: C
         started = await cluster.value("SELECT count(*) FROM task")
         assert started == runs + PLANNED
         await worker.die()
+
+
+@pytest.mark.slow
+async def test_two_engines_killed_in_turn_each_due_time_is_dealt_with_once(cluster: Cluster) -> None:
+    dice = random.Random(11)
+    members = [await fleet.start(cluster), await fleet.start(cluster)]
+    async with Client(members[0].address, cluster.token, History()) as client:
+        await register(client)
+        await plan(client)
+    for _ in range(KILLS):
+        await more_fires(cluster, dice.randint(1, 8))
+        # Whoever schedules the tenant, the other one takes over at once.
+        number = dice.randrange(2)
+        await cluster.kill(members[number].process)
+        await more_fires(cluster, dice.randint(1, 8))
+        members[number] = await fleet.launch(cluster, members[number])
+        await members[number].process.wait_line(READY, 30.0)
+    await more_fires(cluster, 8)
+    connection = await asyncpg.connect(cluster.dsn)
+    try:
+        problems = await schedule_problems(connection)
+    finally:
+        await connection.close()
+    assert not problems, "\n".join(problems[:20])
+    missed = await cluster.value("SELECT count(*) FROM fire WHERE reason IS NOT NULL")
+    assert missed == 0, "take-overs are shorter than the grace, so nothing is missed"

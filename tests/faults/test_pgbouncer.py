@@ -59,9 +59,9 @@ async def test_main_job_and_a_kill(cluster: Cluster) -> None:
             # Reads of many at once, so that the few sessions change hands.
             await asyncio.gather(*(client.details(run) for run in runs))
             names = await sessions(cluster)
-            pooled = sum(count for name, count in names.items() if name.endswith(("-writer", "-pool")))
+            pooled = sum(count for name, count in names.items() if not name.endswith(("-lease", "-probe")))
             assert 1 <= pooled <= SERVER_CONNECTIONS, names
-            assert names["broadaxe-server-lease"] == 1, "the lease has a session of its own"
+            assert names["broadaxe-server-lease"] == 1, "leases have a session of their own"
             await cluster.kill(engine)
             await cluster.start("server")
             worker.auto = worker.complete
@@ -88,6 +88,37 @@ async def test_dead_pooler_is_a_database_that_is_away(cluster: Cluster, pooler: 
             await asyncio.gather(*reports)
             await cluster.until_settled()
         await verify(cluster.dsn, client.history)
+
+
+async def test_engines_that_reach_nothing_but_a_pooler(cluster: Cluster, pooler: Pgbouncer) -> None:
+    """Leases end by time there: a dead engine's are taken when it was silent for long enough."""
+    only = {
+        "DATABASE_URL": pooler.through(cluster.dsn),
+        "DATABASE_PGBOUNCER_URL": "",
+        "SERVER_LEASE_BY": "time",
+        "SERVER_LEASE_LIFE": "2s",
+        "SERVER_ENGINE_DEAD_AFTER": "2s",
+    }
+    engine = await cluster.start(**only)
+    async with Client(cluster.address, cluster.token, History()) as client:
+        await client.put_workflow(FLOW, retries=2)
+        worker = await RawWorker.register(client, "one", FLOW, slots=5)
+        async with worker:
+            await client.trigger_many(FLOW, 30)
+            await worker.wait(lambda: len(worker.got) >= 5, "five tasks")
+            held = list(worker.got)
+            for got in held[:3]:
+                await worker.complete(got)
+            assert await cluster.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+            await cluster.kill(engine)
+            await cluster.start(**only)
+            worker.auto = worker.complete
+            for got in held[3:]:
+                await worker.complete(got)
+            await cluster.until_settled()
+        await verify(cluster.dsn, client.history)
+    names = await sessions(cluster)
+    assert 1 <= sum(names.values()) <= SERVER_CONNECTIONS, names
 
 
 async def test_settings_of_a_transaction_do_not_stay_in_the_shared_session(

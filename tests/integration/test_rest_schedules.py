@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 from rows import OTHER, TENANT, ids
@@ -25,6 +26,7 @@ from broadaxe.store.postgres_reads import PostgresReads
 from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
 from broadaxe.testkit.conditions import until
+from broadaxe.testkit.schedule_invariants import schedule_problems
 from broadaxe.views.store_views import StoreViews
 
 models = pytest.importorskip("hatchet_sdk.clients.rest.models", reason="hatchet-sdk is not installed")
@@ -78,7 +80,7 @@ async def site(dsn: str, make_ledger: MakeLedger) -> AsyncIterator[Site]:
     await engine.until_ready()
     app = build_app(
         StoreViews(PostgresReads(ledger.database), clock),
-        EngineCommands(engine, ledger, None),  # type: ignore[arg-type]
+        EngineCommands(engine, ledger),
         Tokens(),
         clock,
         tracer,
@@ -165,6 +167,22 @@ async def test_same_cron_twice_is_400_and_an_unknown_workflow_404(site: Site) ->
     await site.call("POST", f"{PLAIN}/workflows/nobody/crons", 404, json=body)
 
 
+async def test_texts_that_the_database_cannot_hold_are_400_and_nothing_is_made(site: Site) -> None:
+    head = '{"cronExpression":"* * * * *","input":{},"additionalMetadata":{},"cronName":'
+    for name in ('"a\\u0000b"', '"a\\ud800b"', '"' + "x" * 300 + '"'):
+        await site.call("POST", f"{PLAIN}/workflows/flow/crons", 400, content=head + name + "}")
+    body = {"triggerAt": FAR, "input": {"a": "\x00"}, "additionalMetadata": {}}
+    await site.call("POST", f"{PLAIN}/workflows/flow/scheduled", 400, json=body)
+    whole = {"triggerAt": FAR, "input": {}, "additionalMetadata": {}}
+    answer = await site.client.post(f"{PLAIN}/workflows/a%00b/scheduled", json=whole)
+    assert answer.status_code in (400, 404), answer.text
+    cron = {"cronExpression": "* * * * *", "cronName": "n", "input": {}, "additionalMetadata": {}}
+    answer = await site.client.post(f"{PLAIN}/workflows/a%00b/crons", json=cron)
+    assert answer.status_code in (400, 404), answer.text
+    assert (await site.call("GET", f"{PLAIN}/workflows/scheduled"))["rows"] == []
+    assert (await site.call("GET", f"{PLAIN}/workflows/crons"))["rows"] == []
+
+
 async def test_cron_fires_and_its_run_is_listed(site: Site) -> None:
     made = await site.cron(expression="* * * * * *", additionalMetadata={"run": "me"})
 
@@ -217,6 +235,34 @@ async def test_past_planned_run_starts_at_once_and_shows_its_run(site: Site) -> 
     assert run["run"]["input"] == {"input": {"a": 1}}
     await site.call("PATCH", path, 400, json={"triggerAt": FAR})
     await site.call("DELETE", path, 400)
+
+
+async def test_planned_run_of_several_steps_starts_and_shows_how_it_stands(site: Site, dsn: str) -> None:
+    steps = tuple(
+        StepDefinition(id=UUID(int=n), name=f"s{n}", action=f"chain:s{n}", slots={}, parents=parents)
+        for n, parents in ((1, ()), (2, ("s1",)))
+    )
+    definition = WorkflowDefinition(name="chain", steps=steps, cron_triggers=("* * * * * *",))
+    await site.engine.put_workflow(TENANT, definition, Origin())
+    body = {"triggerAt": "2020-01-01T00:00:00Z", "input": {"a": 1}, "additionalMetadata": {}}
+    made = await site.call("POST", f"{PLAIN}/workflows/chain/scheduled", json=body)
+    path = f"{PLAIN}/workflows/scheduled/{made['metadata']['id']}"
+
+    async def started() -> bool:
+        return "workflowRunStatus" in await site.call("GET", path)
+
+    await until(started, "the run", 10.0)
+    found = models.ScheduledWorkflows.from_dict(await site.call("GET", path))
+    assert found.workflow_run_status.value == "RUNNING"
+    assert found.workflow_run_name.startswith("chain-")
+    connection = await asyncpg.connect(dsn)
+
+    async def fired() -> bool:
+        return bool(await connection.fetchval("SELECT count(*) FROM fire WHERE run_id IS NOT NULL"))
+
+    await until(fired, "a run of the cron", 10.0)
+    assert await schedule_problems(connection) == []
+    await connection.close()
 
 
 async def test_planned_runs_are_filtered_and_ordered(site: Site) -> None:

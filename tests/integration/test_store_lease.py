@@ -1,6 +1,7 @@
 """Ownership: one engine at a time, fenced by an epoch."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import asyncpg
@@ -8,8 +9,8 @@ import pytest
 from rows import TENANT, completed, engine, ids, new_task, now
 from store_server import Cuttable, MakeLedger
 
-from broadaxe.domain.task import TaskState
-from broadaxe.store.ledger import Fenced, Message, MessageKind
+from broadaxe.domain.task import Decision, TaskState
+from broadaxe.store.ledger import Fenced, Message, MessageKind, StoredTask, TaskChange
 from broadaxe.store.postgres_ledger import PostgresLedger
 from broadaxe.telemetry.context import TraceContext
 
@@ -131,3 +132,73 @@ async def test_sweep_notes_confirmed_spans(dsn: str, make_ledger: MakeLedger) ->
     await first.sweep(at)
     await first.release_lease(None)
     assert (await second.acquire_lease(engine())).spans_confirmed_until == at
+
+
+async def test_leases_by_time_end_with_silence_and_fence_the_silent_owner(
+    dsn: str, make_ledger: MakeLedger
+) -> None:
+    """As behind a transaction pooler: no locks, no NOTIFY."""
+    first, second = [await make_ledger(dsn, lease_by_lock=False, lease_life=0.5) for _ in range(2)]
+    one, two = engine(), engine()
+    assert (await first.acquire_lease(one)).epoch == 1
+    waiting = asyncio.create_task(second.acquire_lease(two))
+    for _ in range(3):
+        # Kept up by the sweep, in database time.
+        await first.sweep(None)
+        await asyncio.wait([waiting], timeout=0.3)
+    assert not waiting.done()
+    taken = await asyncio.wait_for(waiting, 10)
+    assert (taken.epoch, taken.previous_engine) == (2, one)
+    with pytest.raises(Fenced):
+        await first.create_tasks([new_task()], patience=1)
+    assert await second.create_tasks([new_task()], patience=1)
+
+
+async def test_changes_elsewhere_are_judged_on_the_row_and_told_to_the_owner(
+    dsn: str, make_ledger: MakeLedger
+) -> None:
+    owner, other = await make_ledger(dsn), await make_ledger(dsn)
+    await owner.acquire_lease(engine())
+    other.join(engine(), schedules=False)
+    await other.joined()
+    task = new_task(state=TaskState.ASSIGNED)
+    assert await other.create_elsewhere([task], patience=1) == [task.facts.run_id]
+
+    def complete(stored: StoredTask) -> Decision | None:
+        final = stored.status.state.final
+        return None if final else Decision(completed(task).status)
+
+    change = TaskChange(TENANT, (task.facts.id, ids.uuid7()), complete)
+    answers = await asyncio.gather(*(other.change_elsewhere(change) for _ in range(3)))
+    assert [len(answer) for answer in answers] == [1, 1, 1], "unknown ids are left out"
+    assert sum(answer[0].decision is not None for answer in answers) == 1, "the others saw what it wrote"
+    told = await owner.sweep(None)
+    assert [message.kind for message in told] == [MessageKind.ROWS_CHANGED] * 2
+    assert str(task.facts.id).encode() in told[1].body
+    # What memory had before does not hold any more.
+    assert not await owner.write_task(completed(task))
+
+
+async def test_write_task_expecting_other_times_does_not_hold(ledger: PostgresLedger) -> None:
+    task = new_task(state=TaskState.ASSIGNED)
+    await ledger.create_tasks([task], patience=1)
+    write = completed(task)
+    stale = replace(write, expect=replace(task.status, started_at=now()))
+    assert not await ledger.write_task(stale)
+    assert await ledger.write_task(replace(write, expect=task.status))
+
+
+async def test_post_reaches_the_engine_it_is_for_and_all_of_them_when_it_is_for_all(
+    dsn: str, make_ledger: MakeLedger
+) -> None:
+    owner, other = await make_ledger(dsn), await make_ledger(dsn)
+    await owner.acquire_lease(engine())
+    there = engine()
+    other.join(there, schedules=False)
+    await other.joined()
+    order = Message(TENANT, MessageKind.SEND, b"{}", None, there)
+    forget = Message(TENANT, MessageKind.WORKFLOW_CHANGED, b"{}")
+    await owner.post([order, forget])
+    assert [message.kind for message in await other.sweep(None)] == [order.kind, forget.kind]
+    assert [message.kind for message in await owner.sweep(None)] == [forget.kind]
+    assert {member.id for member in owner.fleet.members} == {member.id for member in other.fleet.members}

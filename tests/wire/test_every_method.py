@@ -1,5 +1,6 @@
 """Every method of every service that SDKs know: it answers, or says what is missing."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import grpc
@@ -37,6 +38,9 @@ async def answer(server: Served, method: MethodDescriptor, token: str | None) ->
     metadata = () if token is None else (("authorization", f"bearer {token}"),)
 
     async def requests() -> AsyncIterator[bytes]:
+        if token is None:
+            # grpcio takes it for a fault of its own when the refusal comes before its message left.
+            await asyncio.Event().wait()
         yield b""
 
     async with grpc.aio.insecure_channel(server.client_env["HATCHET_CLIENT_HOST_PORT"]) as channel:

@@ -68,7 +68,9 @@ def store_options(settings: Settings, role: str) -> StoreOptions:
     prefix = settings.database.application_name_prefix
     return StoreOptions(
         dsn=settings.database_dsn,
-        pooler_dsn=settings.database.pgbouncer_url,
+        # With leases that end by time the only address may be a pooler's.
+        pooler_dsn=settings.database.pgbouncer_url
+        or ("" if engine.lease_by == "lock" else settings.database_dsn),
         application_name=f"{prefix}-broadaxe-{role}" if prefix else f"broadaxe-{role}",
         pool_size=settings.database.max_conns,
         idle_lifetime=settings.database.max_conn_idle_time,

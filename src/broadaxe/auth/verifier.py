@@ -40,6 +40,15 @@ class _Known(NamedTuple):
     fetched: float
 
 
+class _Accepted(NamedTuple):
+    """A token that was accepted: counts as long as the row that said so is kept and fresh."""
+
+    identity: Identity
+    known: _Known
+    until: float
+    """Seconds since 1970: the token, or its row, expires."""
+
+
 class TokenVerifier:
     """Turns the authorization of a call into who calls.
 
@@ -71,6 +80,8 @@ class TokenVerifier:
         self._verified: OrderedDict[str, TokenClaims] = OrderedDict()
         self._rows: OrderedDict[UUID, _Known] = OrderedDict()
         self._lookups: dict[UUID, asyncio.Task[TokenRow | None]] = {}
+        self._accepted: dict[str, _Accepted] = {}
+        """By the whole authorization, so that the usual call needs no more than a look."""
 
     async def authenticate(self, authorization: str) -> Identity:
         """The identity behind `bearer <token>` (the scheme in any case).
@@ -78,13 +89,38 @@ class TokenVerifier:
         Raises `Unauthenticated` for anything but a valid token, `Unavailable` when the row of a token
         that was not seen before cannot be read.
         """
+        accepted = self._accepted.get(authorization)
+        if accepted is not None:
+            if self._still_counts(accepted):
+                return accepted.identity
+            del self._accepted[authorization]
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated(INVALID_TOKEN) from TokenRejected("no bearer")
         try:
-            return await self._identity(token.strip())
+            identity = await self._identity(token.strip())
         except TokenRejected as reason:
             raise Unauthenticated(INVALID_TOKEN) from reason
+        self._accept(authorization, token.strip(), identity)
+        return identity
+
+    def _still_counts(self, accepted: _Accepted) -> bool:
+        known = accepted.known
+        return (
+            self._clock.monotonic() < known.fresh_until
+            and self._rows.get(accepted.identity.token_id) is known
+            and self._clock.now_ns() < accepted.until * 1e9
+        )
+
+    def _accept(self, authorization: str, token: str, identity: Identity) -> None:
+        known, claims = self._rows.get(identity.token_id), self._verified.get(token)
+        if known is None or claims is None or known.row.revoked:
+            return  # a look-up that another call made meanwhile knows better
+        row_end = known.row.expires_at
+        until = claims.expires_at if row_end is None else min(claims.expires_at, row_end.timestamp())
+        if len(self._accepted) >= self._cache_size:
+            self._accepted.clear()
+        self._accepted[authorization] = _Accepted(identity, known, until)
 
     def forget(self, token_id: UUID) -> None:
         """Ask for the row of a token again at its next call: it was revoked."""

@@ -149,7 +149,12 @@ class EngineCore:
         self.waits = WaitBook(clock, self.timers, self._conditions)
         writes = self._lifecycle.writes
         steps = StepLife(
-            clock, self.memory, self._lifecycle, self._traces, self._tally, (self._results, self._events)
+            clock,
+            self.memory,
+            self._lifecycle,
+            self._traces,
+            self._tally,
+            (self._results, self._events, self._neighbours.interest),
         )
         self._book = RunBook(
             context,
@@ -396,6 +401,7 @@ class EngineCore:
         """Memory is whole: answer who waited."""
         self._neighbours.gained(partition)
         self._schedules.gained()
+        self.sweep.wake()
         self._background.spawn(self._inbox.gained(partition), "messages of a take-over")
 
     def dropped(self, partition: int) -> None:

@@ -34,8 +34,8 @@ READER_SETTINGS = {"plan_cache_mode": "force_custom_plan"}  # partitions are lef
 
 _CACHED_STATEMENTS = 100
 
-_THROUGH_POOLER = ("pool", "writer", "writer-elsewhere")
-"""Roles that may share the server's sessions with others."""
+_OWN_SESSION = frozenset(("lease", "probe", "doctor"))
+"""Roles that go past a pooler: a lock, LISTEN, and the look at the server itself."""
 _POOLED = ("application_name", "timezone")
 """Settings of a session that every pooler follows; the others are made for each transaction."""
 
@@ -156,7 +156,9 @@ class Database:
         return connection
 
     def _pooled(self, role: str) -> bool:
-        return bool(self.options.pooler_dsn) and role in _THROUGH_POOLER
+        options = self.options
+        # Leases that end by time need no session of their own, so nothing does.
+        return bool(options.pooler_dsn) and not (options.lease_by_lock and role in _OWN_SESSION)
 
     def _session(self, connection: Borrowed, role: str, extra: dict[str, str]) -> Session:
         if not self._pooled(role):

@@ -92,6 +92,8 @@ class LeaseKeeper:
         """What this process owns, by partition; every group commit is held to it."""
         self.partitions = options.partitions
         """How many there are: what the database says, once this engine has joined."""
+        self.tried = False
+        """Whether leases were asked for since this engine began to: what was free then is its own."""
         self.fleet = Fleet()
         """As the last sweep saw it."""
         self.silent: tuple[EngineId, ...] = ()
@@ -289,8 +291,8 @@ class LeaseKeeper:
                 await self._db.pause(tries)
 
     def _notified(self, payload: str) -> None:
-        if len(self.fences) < self.partitions:
-            self._changed.set()
+        if not payload and len(self.fences) < self.partitions:
+            self._changed.set()  # a lease was given back
         if not payload or self._is_meant(payload):
             self._wake()
 
@@ -375,6 +377,7 @@ class LeaseKeeper:
             rows = await session.fetch(statement("lease_expired"), wanted, engine_id, self._lease_life)
         for row in rows:
             await self._take(session, engine_id, row[0])
+        self.tried = True
         return bool(rows)
 
     async def _take(self, session: Session, engine_id: EngineId, partition: int) -> None:

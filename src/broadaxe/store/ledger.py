@@ -352,6 +352,14 @@ class Ledger(RunLedger, Protocol):
         """Over how many partitions tenants are spread; final once this engine has joined."""
 
     @property
+    def held(self) -> frozenset[int]:
+        """The partitions whose leases this process holds, told by `acquire_lease` or not yet."""
+
+    @property
+    def tried(self) -> bool:
+        """Whether leases were asked for since `acquire_lease` was called first."""
+
+    @property
     def fleet(self) -> Fleet:
         """The engines and leases as the last sweep saw them."""
 

@@ -141,7 +141,10 @@ async def schema_problem(dsn: str, sslmode: SslMode | None = None) -> str | None
 
 async def schema_version(dsn: str, sslmode: SslMode | None = None) -> int:
     """The version of a database's schema, 0 for an empty one."""
-    connection = await asyncpg.connect(dsn, ssl=sslmode, connection_class=PlainConnection)
+    # Nothing is prepared: it may be a pooler that answers.
+    connection = await asyncpg.connect(
+        dsn, ssl=sslmode, connection_class=PlainConnection, statement_cache_size=0
+    )
     try:
         if not await connection.fetchval(statement("migration_exists").text):
             return 0

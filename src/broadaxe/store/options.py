@@ -14,7 +14,7 @@ class StoreOptions:
     """A libpq URL; its `sslmode` counts unless `sslmode` is given here."""
     pooler_dsn: str = ""
     """A libpq URL of a transaction pooler in front of the same database: reads and group commits go through
-    it. What needs a session of its own (LISTEN, leases, migrations) goes by `dsn`."""
+    it, and the rest too when leases end by time. What needs a session of its own goes by `dsn`."""
     sslmode: SslMode | None = None
     application_name: str = "broadaxe"
     pool_size: int = 10

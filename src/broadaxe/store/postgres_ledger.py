@@ -117,6 +117,14 @@ class PostgresLedger:
         return self._lease.partitions
 
     @property
+    def held(self) -> frozenset[int]:
+        return frozenset(self._lease.fences)
+
+    @property
+    def tried(self) -> bool:
+        return self._lease.tried
+
+    @property
     def fleet(self) -> Fleet:
         return self._lease.fleet
 

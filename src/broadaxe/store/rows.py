@@ -96,6 +96,11 @@ def note_rows(write: TaskWrite) -> Iterable[tuple[object, ...]]:
         yield write.tenant_id, write.task_id, note.kind, note.attempt, note.at, _utf8(note.message)
 
 
+def storable(text: str) -> bool:
+    """Whether a text column can hold it: U+0000 and halves of surrogate pairs have no place there."""
+    return "\x00" not in text and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def new_note_rows(task: NewTask) -> Iterable[tuple[object, ...]]:
     """The columns of a new task's notes."""
     for note in task.notes:

@@ -7,7 +7,7 @@ from uuid import UUID
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.schedule import Method, Pause, PausedRuns, SkipReason
 from broadaxe.store.connection import Database
-from broadaxe.store.rows import columns_of, trace_bytes, trace_of
+from broadaxe.store.rows import columns_of, storable, trace_bytes, trace_of
 from broadaxe.store.schedule_ledger import (
     CronPlan,
     CronRow,
@@ -70,6 +70,8 @@ class ScheduleStore:
     # -- planned runs ----------------------------------------------------------------------------------
 
     async def add_scheduled(self, tenant_id: TenantId, new: NewScheduled) -> bool:
+        if not storable(new.workflow):
+            return False
         ids, times, indexes = columns_of(new.runs, 3)
         rows = await self._db.fetch(
             statement("scheduled_add"), tenant_id, new.workflow, ids, times, new.priority, new.input,

@@ -8,7 +8,7 @@ from broadaxe.domain.registration import checksum
 from broadaxe.domain.workflow import WorkflowDefinition, WorkflowVersion
 from broadaxe.store.connection import Database
 from broadaxe.store.events import declare_events
-from broadaxe.store.rows import definition_bytes, trace_bytes, version_of
+from broadaxe.store.rows import definition_bytes, storable, trace_bytes, version_of
 from broadaxe.store.session import Session
 from broadaxe.store.statements import statement
 from broadaxe.telemetry.context import TraceContext
@@ -78,6 +78,8 @@ class WorkflowStore:
 
     async def latest_version(self, tenant_id: TenantId, name: str) -> WorkflowVersion | None:
         """The newest version of the workflow of this name."""
+        if not storable(name):
+            return None
         rows = await self._db.fetch(statement("workflow_version_by_name"), tenant_id, name)
         return version_of(tenant_id, rows[0]) if rows else None
 

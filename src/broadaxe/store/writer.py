@@ -88,6 +88,8 @@ class GroupCommitWriter:
         self._idle = asyncio.Event()
         self._idle.set()
         self._tries = 0
+        self._answered = False
+        """Whether a fault of our own was already told to those whose batch it struck."""
 
     @property
     def held_bytes(self) -> int:
@@ -188,7 +190,10 @@ class GroupCommitWriter:
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.critical("The writer ended by a fault of its own.", exc_info=error)
             self._task = None
-            self._queue.fail_all(lambda: Unavailable("The writer ended by a fault of its own."))
+            if not self._answered:
+                # Nobody's batch is to blame: started again with the same, it would end again at once.
+                self._queue.fail_all(lambda: Unavailable("The writer ended by a fault of its own."))
+            self._answered = False
             self._settle_idle()
             self.start()
 
@@ -232,6 +237,7 @@ class GroupCommitWriter:
                     if not op.future.done():
                         self._queue.release(op)
                         op.fail(Unavailable("The writer was cut off."))
+                self._answered = bool(batch)
                 raise
             self._settle_idle()
 

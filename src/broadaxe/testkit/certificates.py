@@ -1,6 +1,6 @@
 """A private authority with a server's and a client's certificate, for TLS in tests."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -25,22 +25,33 @@ class Authority:
     server_key: bytes
     client: bytes
     client_key: bytes
+    name: str
+    key: ec.EllipticCurvePrivateKey = field(repr=False)
 
     @staticmethod
     def make(
-        *, host: str = "localhost", address: str = "127.0.0.1", valid_for: timedelta = _DAY
+        name: str = "Test Authority",
+        *,
+        host: str = "localhost",
+        address: str = "127.0.0.1",
+        valid_for: timedelta = _DAY,
     ) -> "Authority":
         """A new one; nobody else trusts it. `valid_for`: the server's certificate, negative = expired."""
         ca, server, client = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
         return Authority(
-            certificate=_certificate("Test Authority", ca, "Test Authority", ca, is_authority=True),
-            server=_certificate(
-                "localhost", server, "Test Authority", ca, names=(host, address), valid_for=valid_for
-            ),
+            certificate=_certificate(name, ca, name, ca, is_authority=True),
+            server=_certificate("localhost", server, name, ca, names=(host, address), valid_for=valid_for),
             server_key=_key(server),
-            client=_certificate("client", client, "Test Authority", ca),
+            client=_certificate("client", client, name, ca),
             client_key=_key(client),
+            name=name,
+            key=ca,
         )
+
+    def issue(self, name: str) -> tuple[bytes, bytes]:
+        """One more certificate, for the same addresses, and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        return _certificate(name, key, self.name, self.key), _key(key)
 
     def credentials(self, *, client_required: bool = False) -> grpc.ServerCredentials:
         """For a gRPC server; mutual TLS when `client_required`."""
@@ -94,5 +105,24 @@ def _certificate(
         .not_valid_after(now + valid_for)
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         .add_extension(alternatives, critical=False)
+        # Without these Python 3.13 and newer refuse it.
+        .add_extension(
+            x509.KeyUsage(
+                digital_signature=True,
+                key_cert_sign=is_authority,
+                crl_sign=is_authority,
+                content_commitment=False,
+                key_encipherment=False,
+                data_encipherment=False,
+                key_agreement=False,
+                encipher_only=False,
+                decipher_only=False,
+            ),
+            critical=True,
+        )
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
+        )
     )
     return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -718,6 +718,16 @@ class MemoryLedger:
         return 1
 
     @property
+    def held(self) -> frozenset[int]:
+        """The one partition, when it is owned."""
+        return frozenset({0}) if self.tables.owner is self else frozenset()
+
+    @property
+    def tried(self) -> bool:
+        """Whoever asks is answered at once, or waits in line."""
+        return True
+
+    @property
     def fleet(self) -> Fleet:
         """Who has joined, and whose the lease is."""
         members = tuple(

@@ -12,7 +12,7 @@ from broadaxe.engine.schedules.calendar import CronCalendar
 _CRONS = "SELECT id, expression, created_at, settled_until FROM cron"
 _FIRES = "SELECT source_id, due_at, until, run_id FROM fire ORDER BY source_id, due_at"
 _PLANNED = "SELECT id, trigger_at, settled_at, run_id, skipped FROM scheduled_run"
-_RUNS = "SELECT DISTINCT run_id FROM task"
+_RUNS = "SELECT run_id FROM task UNION SELECT id FROM run"
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,23 @@ async def test_forget_during_a_lookup_does_not_keep_its_answer(
     assert await refused(verifier, token) == "revoked"
 
 
+async def test_revocation_that_another_call_learnt_of_meanwhile_is_not_overlooked(
+    verifier: TokenVerifier, store: Store, issuer: TokenIssuer
+) -> None:
+    token = issuer.issue(TENANT)
+    store.put(token)
+    header = f"Bearer {token.text}"
+    store.gate = asyncio.Event()
+    first = asyncio.create_task(verifier.authenticate(header))
+    await store.entered.wait()
+    store.gate.set()
+    store.put(token, revoked=True)
+    verifier.forget(token.token_id)
+    assert await refused(verifier, token) == "revoked"
+    assert (await first).tenant_id == TENANT  # it was asked before the revocation
+    assert await refused(verifier, token) == "revoked"
+
+
 async def test_authenticate_expiry_holds_from_memory_too(
     verifier: TokenVerifier, store: Store, issuer: TokenIssuer, clock: VirtualClock
 ) -> None:

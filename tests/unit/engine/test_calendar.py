@@ -72,6 +72,13 @@ def test_intervals_follow_real_time_through_both_changes() -> None:
     ]  # fmt: skip
 
 
+def test_change_of_half_an_hour_leaps_over_nothing() -> None:
+    # Lord Howe Island, 5 April 2026: 02:00 becomes 01:30.
+    assert times("CRON_TZ=Australia/Lord_Howe */30 0 * * *", "2026-04-04T14:00:00Z", 3) == [
+        "05 13:30:00", "05 14:00:00", "06 13:30:00"
+    ]  # fmt: skip
+
+
 def test_six_fields_skip_a_missing_time_and_fire_a_doubled_one_twice() -> None:
     assert times("CRON_TZ=Europe/Berlin 0 30 2 * * *", "2026-03-27T12:00:00Z", 2) == [
         "28 01:30:00", "30 00:30:00"

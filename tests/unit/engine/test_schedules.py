@@ -371,6 +371,7 @@ async def test_planned_run_can_be_moved_and_deleted_until_it_fires() -> None:
         ((datetime(2030, 1, 1, tzinfo=UTC),) * 501, {}, "schedules: at most 500"),
         ((datetime(2030, 1, 1, tzinfo=UTC),), {"parent_run_id": UUID(int=3)}, "parent_id"),
         ((datetime(2030, 1, 1, tzinfo=UTC),), {"priority": 0}, "priority"),
+        ((datetime(2030, 1, 1, tzinfo=UTC),), {"child_key": "a\x00"}, "child_key"),
     ],
 )
 async def test_bad_planned_run_is_refused_by_field(

@@ -221,6 +221,10 @@ class RunResults:
             self.want(tenant_id, ids)
             self._ask(tenant_id, ids)
 
+    def ask_for(self, tenant_id: TenantId, ids: Sequence[UUID]) -> None:
+        """Runs ended by what was written here: look at the rows of those that are waited for."""
+        self._ask_again(tenant_id, ids)
+
     async def look(self, tenant_id: TenantId, ids: Sequence[UUID], *, again: bool) -> None:
         """Runs may have ended elsewhere. `again`: ask anew for those that have not."""
         waiting = [run_id for run_id in ids if (tenant_id, run_id) in self._waiting]

@@ -29,30 +29,26 @@ class Hosts:
     ) -> None:
         self._clock: Clock = context.clock
         self._me = context.options.engine_id
-        self._ledger = context.ledger
+        self._fresh = context.options.fresh
         self._memory = memory
         self._scheduler = scheduler
         self._desk = desk
         self._outgoing = outgoing
+        self._unsure: dict[UUID, SessionAt] = {}
+        """Sessions that rows tell of, until a sweep says which engines live."""
 
     def restore(self, worker: Worker) -> None:
-        """The tenant was taken over: the worker listens where its row says, unless that engine is gone."""
+        """The tenant was taken over: the worker listens where its row says, if the next sweep finds that
+        engine alive. It may be the one that died."""
         row = worker.row
-        at = row.engine_id
-        if at is None or at == self._me or row.listening_since is None or at in self._ledger.silent:
-            return
-        self._add(worker, SessionAt(row.id, at, row.listening_since))
+        if row.engine_id is not None and row.engine_id != self._me and row.listening_since is not None:
+            self._unsure[row.id] = SessionAt(row.id, row.engine_id, row.listening_since)
 
     async def opened(self, tenant_id: TenantId, where: SessionAt) -> None:
         """A worker listens at another engine."""
         if where.engine_id == self._me:
             return
-        worker = await self._desk.find(tenant_id, where.worker_id)
-        if any(_same(session, where) for session in worker.sessions):
-            return
-        session = self._add(worker, where)
-        worker.silent = False
-        self._desk.welcome(worker, session)
+        self._open(await self._desk.find(tenant_id, where.worker_id), where)
 
     def closed(self, tenant_id: TenantId, where: SessionAt) -> None:
         """It does not any more."""
@@ -68,13 +64,22 @@ class Hosts:
             worker = self._memory.worker(tenant_id, worker_id)
             if worker is not None:
                 worker.silent = silent
-                if not silent:
+                if silent:
+                    # It was last heard of that long ago: from there its death is counted.
+                    worker.beat = None
+                    worker.seen = self._clock.monotonic() - self._fresh
+                else:
                     worker.beat = worker.seen = self._clock.monotonic()
                     self._scheduler.wake_worker(worker)
 
     def seen(self, fleet: Fleet) -> None:
         """A sweep: engines that live vouch for their workers, those of dead engines are let go of."""
         now = self._clock.monotonic()
+        unsure, self._unsure = self._unsure, {}
+        for where in unsure.values():
+            found = self._memory.workers.get(where.worker_id)
+            if found is not None and fleet.alive(EngineId(where.engine_id)):
+                self._open(found, where)
         for worker in list(self._memory.workers.values()):
             for session in list(worker.sessions):
                 if not isinstance(session, RemoteSession):
@@ -88,6 +93,12 @@ class Hosts:
         """The other engine that has its newest session."""
         newest = worker.sessions[-1] if worker.sessions else None
         return newest.engine_id if isinstance(newest, RemoteSession) else None
+
+    def _open(self, worker: Worker, where: SessionAt) -> None:
+        if not any(_same(session, where) for session in worker.sessions):
+            session = self._add(worker, where)
+            worker.silent = False
+            self._desk.welcome(worker, session)
 
     def _add(self, worker: Worker, where: SessionAt) -> RemoteSession:
         session = RemoteSession(

@@ -7,11 +7,13 @@ import msgspec
 
 from broadaxe.domain.fleet import Fleet
 from broadaxe.domain.ids import EngineId, TenantId
+from broadaxe.domain.run import RunEnd
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.dispatch.results import RunResults
 from broadaxe.engine.elsewhere.bodies import Runs
 from broadaxe.engine.elsewhere.outgoing import Outgoing
 from broadaxe.engine.gate import Gate
+from broadaxe.engine.runs.live_run import LiveRun
 from broadaxe.engine.scheduler.live import LiveTask
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.store.ledger import Message, MessageKind
@@ -58,7 +60,7 @@ class Interest:
         gone: list[UUID] = []
         for run_id in runs.ids:
             self._wanted.setdefault((tenant_id, run_id), {})[engine_id] = None
-            if self._memory.task(tenant_id, run_id) is None:
+            if self._memory.task(tenant_id, run_id) is None and run_id not in self._memory.runs:
                 gone.append(run_id)
         while len(self._wanted) > _LIMIT:
             del self._wanted[next(iter(self._wanted))]
@@ -70,10 +72,20 @@ class Interest:
         """A run begins."""
 
     def finished(self, live: LiveTask) -> None:
-        """A task is final."""
-        facts = live.facts
-        for engine_id in self._wanted.pop((facts.tenant_id, facts.run_id), ()):
-            self._answer(facts.tenant_id, engine_id, [facts.run_id], kept=False)
+        """A task is final; a run of several has an end of its own."""
+        if live.facts.run_id == live.facts.id:
+            self._over(live.facts.tenant_id, live.facts.run_id)
+
+    def run_created(self, run: LiveRun) -> None:
+        """A run of several begins, or goes on."""
+
+    def run_finished(self, run: LiveRun, end: RunEnd) -> None:
+        """A run of several is over."""
+        self._over(run.facts.tenant_id, run.facts.id)
+
+    def _over(self, tenant_id: TenantId, run_id: UUID) -> None:
+        for engine_id in self._wanted.pop((tenant_id, run_id), ()):
+            self._answer(tenant_id, engine_id, [run_id], kept=False)
 
     def seen(self, fleet: Fleet) -> None:
         """Dead engines want nothing."""

@@ -34,6 +34,7 @@ from broadaxe.engine.runs.restore import RunRestore
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
 from broadaxe.engine.scheduler.live import LiveTask
 from broadaxe.engine.scheduler.memory import Memory
+from broadaxe.engine.scheduler.row_reads import RowReads
 from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.timers import Timers
 from broadaxe.engine.scheduler.workers import Worker
@@ -72,6 +73,7 @@ class Neighbours:
         self._tally = tally
         self._outgoing = outgoing
         self._background = background
+        self._reads = RowReads(context, background)
         self.rows = RowsElsewhere(context, catalog, traces, tally)
         self.guests = Guests(
             context, gate, held, timers, catalog, self.rows, traces, tally, outgoing, background
@@ -100,9 +102,11 @@ class Neighbours:
         self._runs = runs
         self._scheduler = scheduler
         self._desk = desk
-        self.watching = WatchingElsewhere(context, self._gate, events, self._outgoing, self._background)
+        self.watching = WatchingElsewhere(context, self._gate, events, self._reads, self._outgoing)
         self.hosts = Hosts(context, self._memory, scheduler, desk, self._outgoing)
-        self.reports = ReportsElsewhere(context, self._held, self.rows, self._tally, reports.translate)
+        self.reports = ReportsElsewhere(
+            context, self._held, self._reads, self.rows, self._tally, reports.translate
+        )
         self.operations = OperationsElsewhere(context, self._gate, self.rows, operations)
         reports.use(self.reports)
         results.want = self.interest.want
@@ -152,7 +156,7 @@ class Neighbours:
 
     def _ended_here(self, tenant_id: TenantId, runs: Sequence[UUID]) -> None:
         """Tasks became final by what was written here: subscribers here need not wait for the owner."""
-        self._background.spawn(self._results.look(tenant_id, runs, again=False), "looking at ended runs")
+        self._results.ask_for(tenant_id, runs)
 
     # -- leases come and go -------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from broadaxe.engine.api import EventKind, Origin, WorkerEvent
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.elsewhere.rows import RowsElsewhere
 from broadaxe.engine.held import HeldCalls
+from broadaxe.engine.scheduler.row_reads import RowReads
 from broadaxe.engine.tally import Tally
 from broadaxe.engine.tracing import attempt_context, run_context
 from broadaxe.store.ledger import Changed, StoredTask, StoreError
@@ -35,11 +36,12 @@ class ReportsElsewhere:
         self,
         context: EngineContext,
         held: HeldCalls,
+        reads: RowReads,
         rows: RowsElsewhere,
         tally: Tally,
         translate: Callable[[WorkerEvent, int], TaskEvent],
     ) -> None:
-        self._ledger = context.ledger
+        self._reads = reads
         self._started_hold = context.options.started_hold
         self._held = held
         self._rows = rows
@@ -51,7 +53,7 @@ class ReportsElsewhere:
 
         InvalidArgument for a task that never was.
         """
-        stored = await self._held.run(lambda: self._ledger.get_task(tenant_id, event.task_id))
+        stored = await self._held.run(lambda: self._reads.get(tenant_id, event.task_id))
         if stored is None:
             raise InvalidArgument(f"task {event.task_id} not found")
         attempt = stored.status.attempt if event.attempt is None else event.attempt
@@ -88,7 +90,7 @@ class ReportsElsewhere:
     async def _change_running(
         self, tenant_id: TenantId, task_id: UUID, event: TaskEvent
     ) -> TaskStatus | None:
-        stored = await self._held.run(lambda: self._ledger.get_task(tenant_id, task_id))
+        stored = await self._held.run(lambda: self._reads.get(tenant_id, task_id))
         if stored is None or stored.status.state is not TaskState.ASSIGNED:
             raise NotFound(f"task {task_id} is not running")
         changed = await self._change(stored, event, None)

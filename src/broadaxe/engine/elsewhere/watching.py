@@ -12,12 +12,12 @@ from broadaxe.domain.errors import BroadaxeError, InvalidArgument, NotFound, Una
 from broadaxe.domain.fleet import Fleet
 from broadaxe.domain.ids import EngineId, TenantId
 from broadaxe.engine.api import RunEvent, RunEventKind
-from broadaxe.engine.background import Background
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.dispatch.run_events import RunEvents, Watch
 from broadaxe.engine.elsewhere.bodies import Chunk, Event, Watched, Watching
 from broadaxe.engine.elsewhere.outgoing import Outgoing
 from broadaxe.engine.gate import Gate
+from broadaxe.engine.scheduler.row_reads import RowReads
 from broadaxe.store.ledger import Message, MessageKind
 
 _GRACE = 5.0
@@ -42,17 +42,17 @@ class WatchingElsewhere:
         context: EngineContext,
         gate: Gate,
         events: RunEvents,
+        reads: RowReads,
         outgoing: Outgoing,
-        background: Background,
     ) -> None:
         self._ledger = context.ledger
+        self._reads = reads
         self._ids = context.ids
         self._options = context.options
         self._me = context.options.engine_id
         self._gate = gate
         self._events = events
         self._outgoing = outgoing
-        self._background = background
         self._asked: dict[UUID, _Asked] = {}
         self._served: dict[UUID, tuple[EngineId, asyncio.Task[None]]] = {}
 
@@ -73,7 +73,7 @@ class WatchingElsewhere:
         if index is not None and index < 0:
             raise InvalidArgument("event_index: must not be negative")
         await self._gate.wait(admit_draining=True)
-        if await self._ledger.get_task(tenant_id, task_id) is None:
+        if await self._reads.get(tenant_id, task_id) is None:
             raise NotFound(f"task {task_id} not found")
         body = msgspec.json.encode(Chunk(task_id, at, chunk, index))
         await self._ledger.post([Message(tenant_id, MessageKind.CHUNK, body)])

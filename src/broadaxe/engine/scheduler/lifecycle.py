@@ -218,8 +218,9 @@ class Lifecycle:
             self._arm(live, _SOON)
 
     def conflicted(self, live: LiveTask, resume: Callable[[], None]) -> None:
-        """Somebody else changed the row: read it again."""
+        """Somebody else changed the row: read it again. Meanwhile it is not assigned."""
         self._not_written(live)
+        self._scheduler.remove(live)
         self._background.spawn(self._reload(live, resume), "reading a task again")
 
     def failed(self, live: LiveTask, event: TaskEvent, error: BaseException) -> None:
@@ -400,9 +401,9 @@ class Lifecycle:
             after = live.status = stored.status
             if before.worker_id is not None and _stopped(before, after):
                 self._dispatcher.cancel(live, before.worker_id, before.attempt)
-        if before.worker_id is not None:
-            worker = self._memory.workers.get(before.worker_id)
-            if worker is not None:
+        # Also of an assignment that did not hold: only few tasks are read again.
+        for worker in self._memory.workers.values():
+            if live.id in worker.held or live.id in worker.tasks:
                 worker.tasks.pop(live.id, None)
                 self._scheduler.release(worker, live.id)
         if stored is None or stored.status.state.final:

@@ -102,6 +102,8 @@ class LiveTask:
     """It goes before tasks that wait for their first attempt."""
     entry: "tuple[int, int, int, LiveTask] | None" = None
     """Its entry in a queue; an entry that is not this one is stale."""
+    assignments: int = 0
+    """How often it was assigned, held or not."""
     failures: int = 0
     """Refused writes in a row."""
 

@@ -143,10 +143,15 @@ class Scheduler:
     def _assign(self, live: LiveTask, worker: Worker) -> None:
         assert self._writes is not None
         worker.hold(live.id, live.need.slots)
+        live.assignments += 1
         future = self._writes.submit(live, Assigned(worker.row.id))
-        future.add_done_callback(partial(self._assigned, live, worker))
+        future.add_done_callback(partial(self._assigned, live, worker, live.assignments))
 
-    def _assigned(self, live: LiveTask, worker: Worker, future: "Future[TaskStatus | None]") -> None:
+    def _assigned(
+        self, live: LiveTask, worker: Worker, number: int, future: "Future[TaskStatus | None]"
+    ) -> None:
+        if live.assignments != number:
+            return  # it was given back already, and assigned anew
         if future.cancelled() or future.exception() is not None or future.result() is None:
             status = live.status
             if status.state is TaskState.ASSIGNED and status.worker_id == worker.id:

@@ -65,9 +65,10 @@ class CronTimes:
     put back."""
 
     def __init__(self, fields: str, zone: ZoneInfo | None, at: datetime) -> None:
+        self._fields = fields
+        self._zone = zone
         self._last = at.astimezone(UTC)
-        local = self._last if zone is None else self._last.astimezone(zone)
-        self._times = CronSim(fields, local)
+        self._times = _simulate(fields, zone, self._last)
 
     def __iter__(self) -> "CronTimes":
         return self
@@ -79,8 +80,27 @@ class CronTimes:
             except OverflowError:
                 raise StopIteration from None
             if found > self._last:
-                self._last = found
-                return found
+                self._last = self._not_leapt_over(found)
+                return self._last
+
+    def _not_leapt_over(self, found: datetime) -> datetime:
+        """The library walks in whole hours and leaps over times where clocks change by half of one (Lord Howe
+        Island). Seen from behind the change it does not.
+        """
+        if self._zone is None:
+            return found
+        before, after = (at.astimezone(self._zone).utcoffset() for at in (self._last, found))
+        if before is None or after is None or not (after - before) % timedelta(hours=1):
+            return found
+        seen = [next(_simulate(self._fields, self._zone, found - step), found) for step in _LOOKS]
+        return min(at for at in (found, *(one.astimezone(UTC) for one in seen)) if at > self._last)
+
+
+_LOOKS = tuple(timedelta(minutes=10 * count) for count in range(1, 13))
+
+
+def _simulate(fields: str, zone: ZoneInfo | None, at: datetime) -> CronSim:
+    return CronSim(fields, at if zone is None else at.astimezone(zone))
 
 
 def expression_problem(expression: str) -> str | None:

@@ -24,6 +24,7 @@ from broadaxe.telemetry.tracer import current_span
 
 PRIORITIES = range(1, 4)
 _NAME_LIMIT = 256
+_KEY_LIMIT = 1_024
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -151,6 +152,9 @@ class ScheduleRequests:
             request.parent_task_id is None or request.child_index is None
         ):
             raise InvalidArgument("parent_id: needs parent_task_run_external_id and child_index beside it")
+        key = request.child_key
+        if key is not None and ("\x00" in key or len(key) > _KEY_LIMIT):
+            raise InvalidArgument(f"child_key: at most {_KEY_LIMIT} characters, without U+0000")
         self._check(request.input, request.metadata, request.priority)
         waiting = await self._schedules.count_scheduled(tenant_id)
         if waiting + len(request.times) > self._limits.scheduled:

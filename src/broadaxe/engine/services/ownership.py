@@ -167,8 +167,10 @@ class Ownership:
     def _seen(self, fleet: Fleet) -> None:
         """A sweep told who is there: give away what is another's share."""
         if not self._gate.open and self._task is not None:
+            # What was free is taken over first: calls are then served on memory.
             others = {lease.partition for lease in fleet.leases if lease.engine_id != self._options.engine_id}
-            if len(self._gate.owned.keys() | others) >= self._ledger.partition_count:
+            known = self._gate.owned.keys() | (others - self._ledger.held)
+            if self._ledger.tried and len(known) >= self._ledger.partition_count:
                 self._gate.set_open()
         if self._gate.draining or (self._giving is not None and not self._giving.done()):
             return

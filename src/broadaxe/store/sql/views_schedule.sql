@@ -23,12 +23,14 @@ SELECT x.tenant_id, x.id, x.workflow_id, w.name, {newest_version}, x.trigger_at,
 -- fragment: scheduled
 FROM scheduled_run x JOIN workflow w ON w.tenant_id = x.tenant_id AND w.id = x.workflow_id
 LEFT JOIN LATERAL (
-    SELECT t.created_at, t.version_id, t.step_id,
+    SELECT t.created_at,
            CASE WHEN t.state = 12 AND t.assigned_at IS NULL AND EXISTS (
                     SELECT FROM task_note n WHERE n.tenant_id = t.tenant_id AND n.task_id = t.id
                       AND n.attempt = t.attempt AND n.kind = 7)
                 THEN 11 ELSE t.state END AS state
-    FROM task t WHERE t.tenant_id = x.tenant_id AND t.id = x.run_id) r ON true
+    FROM task t WHERE t.tenant_id = x.tenant_id AND t.id = x.run_id
+    UNION ALL
+    SELECT q.created_at, q.state FROM run q WHERE q.tenant_id = x.tenant_id AND q.id = x.run_id) r ON true
 WHERE x.tenant_id = $1
   AND ($2::uuid IS NULL OR x.id = $2)
   AND ($3::uuid IS NULL OR x.workflow_id = $3)
