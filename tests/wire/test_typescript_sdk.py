@@ -106,3 +106,10 @@ def test_cron_and_planned_run(answers: Answers) -> None:
     assert result["crons"] == [["ts-cron", "0 0 1 1 *", {"by": "cron"}]]
     assert result["left"] == 0
     assert result["output"]["input"] == {"by": "plan"}
+
+
+def test_an_event_starts_what_asks_for_it(answers: Answers) -> None:
+    result = value(answers, "event")
+    assert (result["input"], result["same"]) == ({"word": "naïve"}, True)
+    assert result["metadata"]["a"] == "b"
+    assert result["metadata"]["hatchet__event_key"] == "ts:it:made"

@@ -102,6 +102,15 @@ const streams = hatchet.task({
   },
 });
 
+const onEvent = hatchet.task({
+  name: "ts-on-event",
+  onEvents: ["ts:*:made"],
+  fn: (input, ctx) => {
+    signal("event").resolve({ input, metadata: ctx.additionalMetadata() });
+    return {};
+  },
+});
+
 const durable = hatchet.durableTask({
   name: "ts-durable",
   fn: async (input, ctx) => {
@@ -181,6 +190,11 @@ const checks = {
   async durable() {
     return failureOf(once.runNoWait("ts-durable", {}, {}));
   },
+  async event() {
+    const pushed = await hatchet.events.push("ts:it:made", { word: "naïve" }, { additionalMetadata: { a: "b" } });
+    const started = await signal("event").promise;
+    return { ...started, same: started.metadata.hatchet__event_id === pushed.eventId };
+  },
   async schedules() {
     const cron = await echo.cron("ts-cron", "0 0 1 1 *", { by: "cron" });
     const crons = await hatchet.crons.list({ workflow: echo });
@@ -210,7 +224,7 @@ const checks = {
 };
 
 async function main() {
-  const workflows = [echo, flaky, hopeless, parent, waits, slow, streams, durable];
+  const workflows = [echo, flaky, hopeless, parent, waits, slow, streams, onEvent, durable];
   const worker = await hatchet.worker("ts-worker", { workflows, slots: 20 });
   worker.start().catch((error) => {
     console.log(JSON.stringify({ check: "worker", error: String(error) }));
