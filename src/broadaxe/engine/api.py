@@ -287,9 +287,6 @@ class Engine(Protocol):
         """Store up to 1,000 events, answers in order; a wrong one is refused alone. InvalidArgument for a
         wrong number of them, Unavailable."""
 
-    def events_changed(self, tenant_id: TenantId) -> None:
-        """Filters were changed elsewhere: read them again."""
-
     def register_worker(self, tenant_id: TenantId, worker: NewWorker) -> Awaitable[WorkerId]: ...
     def open_session(self, tenant_id: TenantId, worker_id: UUID) -> Awaitable[WorkerSession]:
         """A worker listens. NotFound."""
