@@ -3,7 +3,7 @@
 Nothing here is a wire type. Errors are those of `broadaxe.domain.errors`; each method says which.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, IntEnum
@@ -337,6 +337,3 @@ class Engine(Protocol):
 
     def worker_changed(self, tenant_id: TenantId, worker_id: UUID) -> Awaitable[None]:
         """A worker's row was changed elsewhere (paused, labels): read it again."""
-
-
-StateListener = Callable[[bool], None]
