@@ -224,7 +224,7 @@ class EngineCore:
             context, self._gate, self._held, self.memory, writes, self._tally, self._conditions
         )
         self._triggers = Triggers(*parts)
-        self._triggers_elsewhere = Triggers(*parts, owned=False)
+        self._triggers_elsewhere = Triggers(*parts, elsewhere=self._neighbours.depths)
         event_traces = EventTraces(context)
         events = (context, self._gate, self._catalog, self._subscriptions, self.evaluator, keys)
         listeners = (self.waits, *listeners)
@@ -282,6 +282,7 @@ class EngineCore:
             self._neighbours.guests,
             self._neighbours.hosts,
             self._neighbours.interest,
+            self._neighbours.depths,
             self._neighbours.watching,
             self._neighbours.rows_changed,
             lambda message: changes.apply(message.tenant_id, read_change(message.body)),
