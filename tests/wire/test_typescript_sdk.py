@@ -113,3 +113,23 @@ def test_an_event_starts_what_asks_for_it(answers: Answers) -> None:
     assert (result["input"], result["same"]) == ({"word": "naïve"}, True)
     assert result["metadata"]["a"] == "b"
     assert result["metadata"]["hatchet__event_key"] == "ts:it:made"
+
+
+def test_dag_passes_outputs_and_honours_conditions(answers: Answers) -> None:
+    result = value(answers, "dag")
+    first = {"word": "naïve", "size": 5}
+    assert result["output"]["first"] == first
+    assert result["output"]["skipped"] == {"skipped": True}
+    assert result["output"]["napped"]["size"] == 5
+    assert result["output"]["last"] == {"first": first, "skipped": {"skipped": True}, "size": 5, "own": True}
+    assert result["status"] == "COMPLETED"
+    assert result["tasks"] == ["first", "last", "napped", "skipped"]
+
+
+def test_dag_that_fails_runs_its_on_failure_task(answers: Answers) -> None:
+    result = value(answers, "onFailure")
+    assert "it broke: naïve 日本" in result["failure"]
+    assert result["errors"].keys() == {"breaks"}
+    assert "it broke: naïve 日本" in result["errors"]["breaks"]
+    assert result["status"] == "FAILED"
+    assert result["states"]["behind"] == "CANCELLED"

@@ -176,7 +176,9 @@ class RunTraces:
             (reason, _failure(record.error)[1]),
         )
 
-    def told_again(self, ended: EndedAttempt, plan: StepPlan) -> None:
+    def told_again(
+        self, ended: EndedAttempt, plan: StepPlan, parents: Sequence[tuple[UUID, int]] = ()
+    ) -> None:
         """After a restart: an attempt that ended while its task went on. Where a person ran the task again,
         its last attempt ended the task at first, and that end is what was told."""
         record = ended.record
@@ -195,7 +197,7 @@ class RunTraces:
             finished_at=record.ended_at,
             error=record.error,
         )
-        self.finished(ended.facts, plan, status, replayed=True)
+        self.finished(ended.facts, plan, status, replayed=True, parents=parents)
 
     def reassigned(self, facts: TaskFacts, plan: StepPlan, record: AttemptRecord) -> None:
         """An attempt was taken from a worker that is gone."""

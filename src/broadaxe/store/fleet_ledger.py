@@ -53,11 +53,20 @@ class MessageKind(IntEnum):
     """A chunk that a task streams reached another engine."""
     FILTERS_CHANGED = 30
     """Filters of events: every engine reads the tenant's again."""
+    QUEUE_FULL = 31
+    """The owner says whether a queue is full: every engine refuses triggers for it."""
     EVENT_DELIVERED = 31
     """A user event was pushed at another engine: who waits for it is with the owner."""
 
 
-EVERYBODY = frozenset({MessageKind.WORKFLOW_CHANGED, MessageKind.TOKEN_REVOKED, MessageKind.FILTERS_CHANGED})
+EVERYBODY = frozenset(
+    {
+        MessageKind.WORKFLOW_CHANGED,
+        MessageKind.TOKEN_REVOKED,
+        MessageKind.FILTERS_CHANGED,
+        MessageKind.QUEUE_FULL,
+    }
+)
 """Kinds that go to every engine, since each has a cache of it."""
 
 

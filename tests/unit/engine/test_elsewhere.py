@@ -5,10 +5,10 @@ from uuid import UUID
 
 import pytest
 
-from broadaxe.domain.errors import NotFound
+from broadaxe.domain.errors import NotFound, ResourceExhausted
 from broadaxe.domain.ids import EngineId
 from broadaxe.domain.task import TaskState
-from broadaxe.engine.api import EventKind, Origin
+from broadaxe.engine.api import EventKind, Origin, Trigger
 from broadaxe.testkit.verify import verify
 from tests.unit.engine.harness import TENANT, Bench, make_bench
 
@@ -184,3 +184,56 @@ async def test_owner_gone_the_other_takes_over_with_its_streams_open() -> None:
     await other.report(EventKind.COMPLETED, after, b"1", attempt=0)
     verify(other.engine.memory, other.tables.tasks.values(), history=other.tables.history)
     await other.close()
+
+
+async def test_full_queue_refuses_triggers_at_the_other_engine_until_it_has_room() -> None:
+    owner, other = await two(queue_limit=3)
+    for bench in (owner, other, other):
+        await bench.trigger()
+        await both(owner, other, 0.1)
+    for bench in (owner, other):
+        with pytest.raises(ResourceExhausted, match="flow:step"):
+            await bench.trigger()
+    assert len(owner.tables.tasks) == 3, "nothing half made"
+    await owner.worker(slots=1)
+    await both(owner, other, 0.1)
+    await other.trigger()
+    await both(owner, other, 0.1)
+    with pytest.raises(ResourceExhausted):
+        await other.trigger()
+    await end(owner, other)
+
+
+async def test_more_than_a_queue_can_ever_hold_is_refused_at_the_other_engine() -> None:
+    owner, other = await two(queue_limit=2)
+    with pytest.raises(ResourceExhausted):
+        await other.engine.trigger_many(TENANT, [Trigger(workflow="flow", input=b"{}")] * 3, Origin())
+    assert not owner.tables.tasks
+    await end(owner, other)
+
+
+async def test_engine_that_comes_later_is_told_of_a_full_queue_with_its_first_trigger() -> None:
+    owner, other = await two(queue_limit=1)
+    await owner.trigger()
+    await both(owner, other, 1.1)
+    other.engine._neighbours.depths.moved()  # as one that was not told
+    await other.trigger()
+    await both(owner, other, 0.1)
+    with pytest.raises(ResourceExhausted):
+        await other.trigger()
+    await both(owner, other, 31.0)
+    await other.trigger()
+    await end(owner, other)
+
+
+async def test_queue_near_its_limit_is_not_told_of_with_every_task() -> None:
+    owner, other = await two(queue_limit=200)
+    run = [await owner.trigger() for _ in range(200)][-1]
+    await both(owner, other, 1.1)
+    assert other.count("hatchet.bus.messages", "queue_full") == 1
+    for _ in range(5):
+        await owner.engine.cancel(TENANT, [run], None, Origin())
+        run = await owner.trigger()
+    await both(owner, other, 0.1)
+    assert other.count("hatchet.bus.messages", "queue_full") == 2, "a second has passed, it is told once more"
+    await end(owner, other)

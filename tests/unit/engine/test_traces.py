@@ -10,6 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 
 from broadaxe.domain.schedule import Pause
 from broadaxe.domain.task import TaskState
+from broadaxe.domain.workflow import StepDefinition
 from broadaxe.engine.api import EventKind, Origin, Trigger, WorkerEvent
 from broadaxe.engine.scheduler.writes import USUAL_COMMIT
 from broadaxe.engine.schedules.requests import CronRequest, ScheduleRequest
@@ -22,6 +23,7 @@ from broadaxe.telemetry.context import (
     run_trace_id,
 )
 
+from .dags import NO_ID, make_dag, on_parent, step
 from .harness import TENANT, Bench, make_bench
 from .test_sessions import crash_and_take_over
 
@@ -248,6 +250,42 @@ async def test_take_over_tells_the_spans_again_that_the_dead_process_may_have_ke
     assert all(attributes(span)["hatchet.run/replayed"] for span in spans)
     recovered = named(list(ScopeSpans.FromString(b"".join(second.spans)).spans), "recover")
     assert len(recovered) == 1
+    await second.close()
+
+
+async def test_take_over_tells_the_attempts_of_steps_with_the_links_that_they_had() -> None:
+    first = await make_bench(ratio=1.0)
+    mend = StepDefinition(id=NO_ID, name="mend", action="flow:mend", slots={})
+    dag = await make_dag(
+        first,
+        step("one", retries=1),
+        step("skipped", "one", conditions=(on_parent("one", 3),)),
+        step("two", "one", "skipped"),
+        step("last", "one", "two"),
+        on_failure=mend,
+    )
+    first.tables.confirmed_until = first.clock.now()
+    run = await dag.start()
+    await first.report(EventKind.FAILED, dag.id("one"), b"ValueError: no", attempt=0)
+    await dag.complete("one")
+    await dag.complete("two")
+    await dag.fail("last")
+    await dag.complete("mend")
+    assert dag.end() == "FAILED"
+    first.ledger.crash()
+    await first.engine.timers_service.stop()
+    second = await make_bench(first.tables, first.clock, ratio=1.0, seed=3)
+    await second.settle()
+
+    def links(bench: Bench) -> dict[object, list[bytes]]:
+        attempts = named(spans_of(bench, run_trace_id(run)), "attempt")
+        return {span.span_id: [link.span_id for link in span.links] for span in attempts}
+
+    one, two, last = (attempt_span_id(dag.id(name), at) for name, at in (("one", 1), ("two", 0), ("last", 0)))
+    assert links(second)[attempt_span_id(dag.id("mend"), 0)] == [one, two, last]
+    assert links(second)[last] == [one, two]
+    assert links(second)[two] == [one], "a skipped step has no attempt"
+    assert links(second) == links(first)
     await second.close()
 
 

@@ -3,7 +3,7 @@
 "use strict";
 
 const { setTimeout } = require("node:timers/promises");
-const { HatchetClient, NonRetryableError } = require("@hatchet-dev/typescript-sdk/v1");
+const { HatchetClient, NonRetryableError, Or } = require("@hatchet-dev/typescript-sdk/v1");
 
 const hatchet = HatchetClient.init({ log_level: "WARN" });
 
@@ -119,6 +119,47 @@ const durable = hatchet.durableTask({
   },
 });
 
+const dag = hatchet.workflow({ name: "ts-dag" });
+const first = dag.task({ name: "first", fn: (input) => ({ word: input.word, size: input.word.length }) });
+const skipped = dag.task({
+  name: "skipped",
+  parents: [first],
+  skipIf: [{ parent: first, expression: "output.size < 100" }],
+  fn: () => ({ ran: true }),
+});
+const napped = dag.task({
+  name: "napped",
+  parents: [first],
+  waitFor: Or({ sleepFor: "1s", readableDataKey: "nap" }, { eventKey: "ts:never" }),
+  fn: async (input, ctx) => ({ triggers: ctx.triggers(), size: (await ctx.parentOutput(first)).size }),
+});
+dag.task({
+  name: "last",
+  parents: [first, skipped, napped],
+  fn: async (input, ctx) => ({
+    first: await ctx.parentOutput(first),
+    skipped: await ctx.parentOutput(skipped),
+    size: (await ctx.parentOutput("napped")).size,
+    own: ctx.workflowRunId() !== ctx.taskRunExternalId(),
+  }),
+});
+
+const broken = hatchet.workflow({ name: "ts-broken" });
+const breaks = broken.task({
+  name: "breaks",
+  fn: () => {
+    throw new NonRetryableError("it broke: naïve 日本");
+  },
+});
+broken.task({ name: "behind", parents: [breaks], fn: () => ({}) });
+broken.onFailure({
+  name: "ts-mend",
+  fn: (input, ctx) => {
+    signal("mended").resolve(ctx.errors());
+    return {};
+  },
+});
+
 async function failureOf(promise) {
   try {
     await promise;
@@ -190,6 +231,20 @@ const checks = {
   async durable() {
     return failureOf(once.runNoWait("ts-durable", {}, {}));
   },
+  async dag() {
+    const reference = await dag.runNoWait({ word: "naïve" });
+    const output = await reference.output;
+    const details = await finished(await reference.getWorkflowRunId());
+    return { output, status: details.status, tasks: Object.keys(details.taskRuns).sort() };
+  },
+  async onFailure() {
+    const reference = await broken.runNoWait({});
+    const failure = await failureOf(reference.output);
+    const errors = await signal("mended").promise;
+    const details = await finished(await reference.getWorkflowRunId());
+    const states = Object.entries(details.taskRuns).map(([name, task]) => [name, task.status]);
+    return { failure, errors, status: details.status, states: Object.fromEntries(states) };
+  },
   async event() {
     const pushed = await hatchet.events.push("ts:it:made", { word: "naïve" }, { additionalMetadata: { a: "b" } });
     const started = await signal("event").promise;
@@ -224,7 +279,7 @@ const checks = {
 };
 
 async function main() {
-  const workflows = [echo, flaky, hopeless, parent, waits, slow, streams, onEvent, durable];
+  const workflows = [echo, flaky, hopeless, parent, waits, slow, streams, onEvent, durable, dag, broken];
   const worker = await hatchet.worker("ts-worker", { workflows, slots: 20 });
   worker.start().catch((error) => {
     console.log(JSON.stringify({ check: "worker", error: String(error) }));

@@ -37,7 +37,8 @@ class EngineSettings:
         "engine.queueMaxDepth",
         POSITIVE,
         default="1000000",
-        meaning="Most waiting tasks of one tenant; triggers beyond are answered RESOURCE_EXHAUSTED.",
+        meaning="Most waiting tasks of one queue (an action of a tenant); triggers beyond are answered "
+        "RESOURCE_EXHAUSTED. An engine that does not schedule the tenant refuses once it is told of it.",
     )
     hold_max_bytes: int = used(
         "SERVER_HOLD_MAX_BYTES",

@@ -76,6 +76,13 @@ class Watched(msgspec.Struct):
     problem: str | None = None
 
 
+class Depth(msgspec.Struct):
+    """QUEUE_FULL: whether the queue of an action is full."""
+
+    action: str
+    full: bool
+
+
 class Chunk(msgspec.Struct):
     """CHUNK: of a task's stream."""
 

@@ -12,6 +12,7 @@ from broadaxe.domain.user_event import UserEvent
 from broadaxe.engine.elsewhere.bodies import (
     Attempt,
     Chunk,
+    Depth,
     Rows,
     Runs,
     SessionAt,
@@ -19,6 +20,7 @@ from broadaxe.engine.elsewhere.bodies import (
     Watching,
     Workers,
 )
+from broadaxe.engine.elsewhere.depths import Depths
 from broadaxe.engine.elsewhere.guests import Guests
 from broadaxe.engine.elsewhere.hosts import Hosts
 from broadaxe.engine.elsewhere.interest import Interest
@@ -41,6 +43,7 @@ class Inbox:
         guests: Guests,
         hosts: Hosts,
         interest: Interest,
+        depths: Depths,
         watching: WatchingElsewhere,
         rows_changed: RowsChanged,
         schedules_changed: Callable[[Message], Awaitable[None]],
@@ -52,6 +55,7 @@ class Inbox:
         self._guests = guests
         self._hosts = hosts
         self._interest = interest
+        self._depths = depths
         self._watching = watching
         self._rows_changed = rows_changed
         self._early: deque[Message] = deque(maxlen=_EARLY)
@@ -101,6 +105,8 @@ class Inbox:
             await self._interest.ended(tenant_id, _body(message, Runs))
         elif kind is MessageKind.WATCHED:
             self._watching.watched(_body(message, Watched))
+        elif kind is MessageKind.QUEUE_FULL:
+            self._depths.told(tenant_id, _body(message, Depth))
         else:
             return False
         return True

@@ -17,6 +17,7 @@ from broadaxe.engine.dispatch.desk import WorkerDesk
 from broadaxe.engine.dispatch.results import RunResults
 from broadaxe.engine.dispatch.run_events import RunEvents
 from broadaxe.engine.dispatch.sessions import Session
+from broadaxe.engine.elsewhere.depths import Depths
 from broadaxe.engine.elsewhere.guests import Guests
 from broadaxe.engine.elsewhere.hosts import Hosts
 from broadaxe.engine.elsewhere.interest import Interest
@@ -78,6 +79,7 @@ class Neighbours:
         self.guests = Guests(
             context, gate, held, timers, catalog, self.rows, traces, tally, outgoing, background
         )
+        self.depths = Depths(context, outgoing)
         self.interest = Interest(context, gate, memory, outgoing)
         self._leases: tuple[tuple[int, EngineId, int], ...] = ()
         self._seen_at: float | None = None
@@ -101,6 +103,7 @@ class Neighbours:
         self._lifecycle = lifecycle
         self._runs = runs
         self._scheduler = scheduler
+        scheduler.on_grown, scheduler.on_shrunk = self.depths.grown, self.depths.shrunk
         self._desk = desk
         self.watching = WatchingElsewhere(context, self._gate, events, self._reads, self._outgoing)
         self.hosts = Hosts(context, self._memory, scheduler, desk, self._outgoing)
@@ -208,6 +211,7 @@ class Neighbours:
             self._leases = leases
             self._results.recheck()
             self.watching.moved()
+            self.depths.moved()
         if self._ledger.silent and (self._burying is None or self._burying.done()):
             self._burying = asyncio.get_running_loop().create_task(self._bury(), name="burying engines")
 

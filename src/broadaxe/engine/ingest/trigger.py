@@ -26,6 +26,7 @@ from broadaxe.domain.transitions import decide
 from broadaxe.domain.user_event import UserEvent
 from broadaxe.engine.api import Origin, Trigger
 from broadaxe.engine.context import EngineContext
+from broadaxe.engine.elsewhere.depths import Depths
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.keys import Keys
@@ -98,12 +99,14 @@ class Triggers:
         book: RunBook,
         conditions: Conditions,
         *,
-        owned: bool = True,
+        elsewhere: Depths | None = None,
     ) -> None:
-        """`owned`: the tenants' memory is here. Else tasks are born waiting, and their owner is told."""
+        """`elsewhere`: for tenants that other engines schedule. Their tasks are born waiting, their owner is
+        told; this says which of its queues are full."""
+        self._elsewhere = elsewhere
         self._book = book
         self._conditions = conditions
-        self._owned = owned
+        self._owned = elsewhere is None
         self._ledger = context.ledger
         self._clock = context.clock
         self._options = context.options
@@ -247,6 +250,9 @@ class Triggers:
         self, tenant_id: TenantId, items: Sequence[tuple[Trigger, StepPlan, Parent | None]]
     ) -> None:
         for action, count in Counter(action for _, plan, _ in items for action in _first(plan)).items():
+            if self._elsewhere is not None:
+                self._elsewhere.require(tenant_id, action, count)
+                continue
             queue = self._memory.queues.get((tenant_id, action))
             if queue is not None and queue.size + queue.arriving + count > self._options.queue_limit:
                 raise ResourceExhausted(f"queue {action} holds {queue.size} tasks; its limit is reached")

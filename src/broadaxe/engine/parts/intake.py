@@ -53,7 +53,7 @@ class Intake:
             runs.conditions,
         )
         self.triggers = Triggers(*parts)
-        self.triggers_elsewhere = Triggers(*parts, owned=False)
+        self.triggers_elsewhere = Triggers(*parts, elsewhere=scheduling.neighbours.depths)
 
     def _build_events(self, listeners: tuple[EventListener, ...]) -> None:
         ground, context = self._ground, self._ground.context

@@ -107,6 +107,7 @@ def _inbox(ground: Ground, scheduling: Scheduling, intake: Intake) -> Inbox:
         neighbours.guests,
         neighbours.hosts,
         neighbours.interest,
+        neighbours.depths,
         neighbours.watching,
         neighbours.rows_changed,
         lambda message: changes.apply(message.tenant_id, read_change(message.body)),

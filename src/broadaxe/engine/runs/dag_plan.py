@@ -1,5 +1,6 @@
 """A version of a workflow of several steps with what the engine works out of it once."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from broadaxe.domain.dag_graph import Graph, Met
@@ -20,6 +21,11 @@ class DagPlan:
     def position(self, step_id: UUID) -> int | None:
         """Where a step stands in the graph."""
         return self._positions.get(step_id)
+
+    def before(self, step: int) -> Sequence[int]:
+        """The steps that a step comes after: its parents; the on-failure step comes after all others."""
+        graph = self.graph
+        return range(graph.regular) if step == graph.on_failure else graph.steps[step].parents
 
     def name(self, step: int) -> str:
         """What a step is called."""

@@ -176,10 +176,7 @@ def parents_of(live: LiveTask) -> tuple[tuple[UUID, int], ...]:
     run = live.run
     if run is None:
         return ()
-    graph = run.dag.graph
-    at = live.plan.index
-    parents = range(graph.regular) if at == graph.on_failure else graph.steps[at].parents
-    ends = (run.ends[parent] for parent in parents if parent in run.ends)
+    ends = (run.ends[parent] for parent in run.dag.before(live.plan.index) if parent in run.ends)
     return tuple((end.task_id, end.attempt) for end in ends if end.worker_id is not None)
 
 

@@ -45,7 +45,7 @@ class Lane:
 class Queue:
     """The waiting tasks of one action."""
 
-    __slots__ = ("action", "arriving", "dirty", "lanes", "size", "tenant_id")
+    __slots__ = ("action", "arriving", "dirty", "lanes", "size", "tenant_id", "told_full_at")
 
     def __init__(self, tenant_id: UUID, action: str) -> None:
         self.tenant_id = tenant_id
@@ -56,6 +56,8 @@ class Queue:
         """Tasks whose creation, in this queue, is being committed."""
         self.dirty = False
         """Something changed since the scheduler last looked."""
+        self.told_full_at: float | None = None
+        """When the other engines were last told that it is full."""
 
     def push(self, live: LiveTask) -> None:
         """Let a task wait."""

@@ -37,6 +37,10 @@ class Scheduler:
         """While true nothing is assigned."""
         self.decides: Callable[[TenantId], bool] = lambda tenant_id: True
         """Whether this process assigns the tenant's tasks now."""
+        self.on_grown: Callable[[Queue], None] = lambda queue: None
+        """Told of a queue that a task came to."""
+        self.on_shrunk: Callable[[Queue], None] = lambda queue: None
+        """Told of a queue that a task left."""
 
     def use(self, writes: TaskWrites) -> None:
         """Write through this."""
@@ -66,13 +70,16 @@ class Scheduler:
         queue = self._memory.queue(*live.queue_key)
         if live.entry is None:
             queue.push(live)
+            self.on_grown(queue)
         self.wake(queue)
 
     def remove(self, live: LiveTask) -> None:
         """Take a task out of its queue."""
         self._memory.pauses.leave(live)
         if live.entry is not None:
-            self._memory.queue(*live.queue_key).remove(live)
+            queue = self._memory.queue(*live.queue_key)
+            queue.remove(live)
+            self.on_shrunk(queue)
 
     def wake(self, queue: Queue) -> None:
         """Look at a queue in the next turn."""
@@ -136,6 +143,7 @@ class Scheduler:
                 blocked.add(live.need)
                 continue
             queue.remove(live)
+            self.on_shrunk(queue)
             self._assign(live, worker)
             assigned += 1
         return assigned, True

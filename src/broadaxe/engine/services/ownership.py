@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from broadaxe.engine.event_tracing import EventTraces
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
 from broadaxe.engine.ingest.planning import need_of
+from broadaxe.engine.runs.parents import EndedStep, parents_in_rows
 from broadaxe.engine.runs.restore import Loaded, RunRestore
 from broadaxe.engine.scheduler.lifecycle import Lifecycle
 from broadaxe.engine.scheduler.live import LiveTask, StepPlan
@@ -24,7 +25,7 @@ from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.workers import Worker
 from broadaxe.engine.services.liveness import Liveness
 from broadaxe.engine.tracing import RunTraces
-from broadaxe.store.ledger import Lease, StoredTask
+from broadaxe.store.ledger import EndedAttempt, Lease, StoredTask
 from broadaxe.telemetry import names as T
 
 _LOG = logging.getLogger(__name__)
@@ -308,18 +309,27 @@ class Ownership:
                     if partition is None or self._gate.partition(event.tenant_id) == partition:
                         self._event_traces.told_again(event)
             async for attempts in self._ledger.load_attempts_since(since, partition):
-                for ended in attempts:
-                    plan = await self._plan(ended.facts)
-                    if plan is not None:
-                        self._traces.told_again(ended, plan)
+                await self._tell_attempts_again(attempts)
             await self._tell_ends_again(partition, since)
             self._told_again = self._clock.now()
         finally:
             self._telling -= 1
 
+    async def _tell_attempts_again(self, attempts: Sequence[EndedAttempt]) -> None:
+        """Attempts that ended while their tasks went on."""
+        known: list[tuple[EndedAttempt, EndedStep]] = []
+        for ended in attempts:
+            plan = await self._plan(ended.facts)
+            if plan is not None:
+                known.append((ended, EndedStep(ended.facts, plan, ended.record.queued_at)))
+        parents = await parents_in_rows(self._ledger, [step for _, step in known])
+        for (ended, step), before in zip(known, parents, strict=True):
+            self._traces.told_again(ended, step.plan, before)
+
     async def _tell_ends_again(self, partition: int | None, since: datetime) -> None:
         """Tasks, and runs of several, that ended since then."""
         async for page in self._ledger.load_finished_since(since, partition):
+            known: list[tuple[StoredTask, EndedStep]] = []
             for stored in page:
                 plan = await self._plan(stored.facts)
                 if plan is None:
@@ -327,7 +337,10 @@ class Ownership:
                 if stored.status.assigned_at is None and stored.facts.run_id != stored.facts.id:
                     self._traces.step_decided(stored.facts, plan, stored.status, "")
                 else:
-                    self._traces.finished(stored.facts, plan, stored.status, replayed=True)
+                    known.append((stored, EndedStep(stored.facts, plan)))
+            parents = await parents_in_rows(self._ledger, [step for _, step in known])
+            for (stored, step), before in zip(known, parents, strict=True):
+                self._traces.finished(stored.facts, step.plan, stored.status, replayed=True, parents=before)
         async for ended_runs in self._ledger.load_ended_runs_since(since):
             for ended in ended_runs:
                 tenant_id = ended.facts.tenant_id
