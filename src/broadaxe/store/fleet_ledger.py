@@ -4,7 +4,7 @@ from asyncio import Future
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import IntEnum
+from enum import IntEnum, unique
 from typing import Protocol
 
 from broadaxe.domain.fleet import Fleet
@@ -12,6 +12,7 @@ from broadaxe.domain.ids import EngineId, TenantId
 from broadaxe.telemetry.context import TraceContext
 
 
+@unique
 class MessageKind(IntEnum):
     """Messages between processes. Values are stored."""
 
@@ -51,10 +52,10 @@ class MessageKind(IntEnum):
     """Crons of a workflow, planned runs, or how a workflow is paused: the owner reads them again."""
     CHUNK = 21
     """A chunk that a task streams reached another engine."""
+    QUEUE_FULL = 22
+    """The owner says whether a queue is full: every engine refuses triggers for it."""
     FILTERS_CHANGED = 30
     """Filters of events: every engine reads the tenant's again."""
-    QUEUE_FULL = 31
-    """The owner says whether a queue is full: every engine refuses triggers for it."""
     EVENT_DELIVERED = 31
     """A user event was pushed at another engine: who waits for it is with the owner."""
 
