@@ -73,6 +73,7 @@ from broadaxe.engine.tracing import RunTraces
 from broadaxe.expr.compiled import Cel
 from broadaxe.expr.evaluator import Evaluator
 from broadaxe.store.ledger import Ledger
+from broadaxe.telemetry.logs import RateLimited
 from broadaxe.telemetry.tracer import Tracer
 
 _T = TypeVar("_T")
@@ -226,7 +227,8 @@ class EngineCore:
         self._triggers = Triggers(*parts)
         self._triggers_elsewhere = Triggers(*parts, elsewhere=self._neighbours.depths)
         event_traces = EventTraces(context)
-        events = (context, self._gate, self._catalog, self._subscriptions, self.evaluator, keys)
+        complaint = RateLimited(_LOG, clock)
+        events = (context, self._gate, self._catalog, self._subscriptions, self.evaluator, keys, complaint)
         listeners = (self.waits, *listeners)
         self._user_events = Events(*events, self._triggers, event_traces, self._tally, listeners)
         told = (DeliveredElsewhere(context),)
