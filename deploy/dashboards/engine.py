@@ -130,6 +130,7 @@ ENGINE = dashboard(
             {
                 "stored": rate("hatchet_pushed_events_total"),
                 "runs": rate("hatchet_event_runs_total"),
+                "runs of workflows that cannot be run": rate("hatchet_event_runs_skipped_total"),
                 "expressions failed": rate("hatchet_event_expressions_failed_total"),
             },
             "ops",

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from broadaxe.grpc_api.wire.v1.shared import condition_pb2 as cp
 from broadaxe.telemetry.context import attempt_span_id, run_span_id, run_trace_id
 from broadaxe.telemetry.sampler import Sampler
 from broadaxe.testkit.database import Databases
@@ -255,6 +256,35 @@ async def test_rest_trigger_is_one_trace_across_api_and_engine(apart: Stage, pla
     assert http.parent_id == run_span.span_id
     assert http.attributes["http.response.status_code"] == 200
     assert run_span.parent_id == ("" if place == "nowhere" else traceparent[36:52])
+
+
+async def test_rest_trigger_of_a_run_without_a_task_yet_is_in_the_runs_trace(apart: Stage) -> None:
+    base = cp.BaseMatchCondition(readable_data_key="nap", action=cp.QUEUE, or_group_id="nap")
+    nap = cp.SleepMatchCondition(base=base, sleep_for="1h")
+    async with apart.caller() as caller:
+        await caller.put("sleeper", conditions=cp.TaskConditions(sleep_conditions=[nap]))
+    answer = await apart.rest(
+        "POST",
+        "/api/v1/stable/tenants/{tenant}/workflow-runs/trigger",
+        json={"workflowName": "sleeper", "input": {}, "additionalMetadata": {}},
+    )
+    assert answer.status_code == 200, answer.text
+    run = UUID(answer.json()["run"]["metadata"]["id"])
+    assert await apart.cluster.value("SELECT count(*) FROM task WHERE run_id = $1", run) == 0
+    body = {"externalIds": [str(run)]}
+    assert (await apart.rest("POST", "/api/v1/stable/tenants/{tenant}/tasks/cancel", json=body)).is_success
+    trace_id = run_trace_id(run).hex()
+    await apart.collector.wait_for(
+        lambda: (
+            {"api", "engine"} == {span.service for span in apart.trace(trace_id)}
+            and any(span.name == PREFIX + "run" for span in apart.trace(trace_id))
+        ),
+        f"the run's span and the request's in {trace_id}",
+    )
+    forest = Forest(apart.trace(trace_id))
+    forest.check(whole_rules())
+    (http,) = [span for span in forest.spans if span.service == "api" and span.kind == "SERVER"]
+    assert http.parent_id == run_span_id(run).hex()
 
 
 def _ended(stage: Stage, trace_id: str) -> bool:

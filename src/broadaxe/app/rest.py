@@ -27,8 +27,9 @@ from broadaxe.rest_api.app import build_app
 from broadaxe.rest_api.commands import Commands, EngineCommands
 from broadaxe.rest_api.options import RestOptions
 from broadaxe.rest_api.server import RestServer
-from broadaxe.store.ledger import Message, MessageKind
+from broadaxe.store.ledger import Message, MessageKind, StoredTask
 from broadaxe.store.postgres_reads import PostgresReads
+from broadaxe.store.run_ledger import StoredRun
 from broadaxe.telemetry.context import TraceContext
 from broadaxe.views.store_views import StoreViews
 
@@ -63,10 +64,13 @@ class RemoteCommands:
         """The run's place as the engine stored it: whether its trace is recorded is the engine's decision,
         which may have another ratio than this process."""
         try:
-            tasks = await self._ledger.get_tasks(tenant_id, [run_id])
+            found: Sequence[StoredTask | StoredRun] = await self._ledger.get_tasks(tenant_id, [run_id])
+            if not found:
+                # Of several steps, none of which has a task yet.
+                found = await self._ledger.get_runs(tenant_id, [run_id])
         except Unavailable:
             return None  # the run is started: for want of its place the request has one of its own
-        return run_context(tasks[0].facts) if tasks else None
+        return run_context(found[0].facts) if found else None
 
     async def push_event(self, tenant_id: TenantId, event: NewUserEvent, origin: Origin) -> UserEvent:
         """Store a user event."""

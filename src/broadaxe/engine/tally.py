@@ -102,6 +102,10 @@ class Tally:
         if failures:
             self._counts[(T.METRIC_EVENT_EXPRESSIONS_FAILED, ())] += failures
 
+    def event_skipped(self) -> None:
+        """An event would have started a run of a workflow that cannot be run."""
+        self._counts[(T.METRIC_EVENT_RUNS_SKIPPED, ())] += 1
+
     def message(self, kind: str) -> None:
         """A message of another process was dealt with."""
         self._counts[(T.METRIC_BUS_MESSAGES, ((T.LABEL_KIND, kind),))] += 1

@@ -558,6 +558,11 @@ METRIC_EVENT_RUNS: Final = Metric(
     "hatchet.events.runs", MetricKind.COUNTER, "{run}", "Runs that user events started.",
     prometheus="hatchet_event_runs_total", series=256,
 )
+METRIC_EVENT_RUNS_SKIPPED: Final = Metric(
+    "hatchet.events.runs.skipped", MetricKind.COUNTER, "{run}",
+    "Runs that user events did not start: this server cannot run the workflow yet, and its log says why.",
+    prometheus="hatchet_event_runs_skipped_total", series=256,
+)
 METRIC_EVENT_EXPRESSIONS_FAILED: Final = Metric(
     "hatchet.events.expressions.failed", MetricKind.COUNTER, "{expression}",
     "Expressions of filters and idempotency keys that failed for an event.",

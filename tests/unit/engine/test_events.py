@@ -237,11 +237,22 @@ async def test_while_the_database_is_away_nothing_is_acknowledged() -> None:
     await bench.close()
 
 
-async def test_an_unrunnable_workflow_does_not_hold_the_others_up() -> None:
+async def test_an_unrunnable_workflow_does_not_hold_the_others_up_and_is_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     bench = await make_bench()
     await bench.register(name="durable", event_triggers=("k",), step={"durable": True})
     await bench.register(name="plain", event_triggers=("k",))
-    assert len(runs_of(bench, await push(bench, "k"))) == 1
+    for _ in range(3):
+        assert len(runs_of(bench, await push(bench, "k"))) == 1
+    assert bench.count("hatchet.events.runs.skipped") == 3
+    (line,) = [one.getMessage() for one in caplog.records if "starts no run" in one.getMessage()]
+    assert "starts no run of durable: " in line
+    caplog.clear()
+    await bench.advance(60)
+    await push(bench, "k")
+    (line,) = [one.getMessage() for one in caplog.records if "starts no run" in one.getMessage()]
+    assert "2 like it since the last line" in line
     await bench.close()
 
 

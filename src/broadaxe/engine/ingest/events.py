@@ -32,6 +32,7 @@ from broadaxe.expr.evaluator import Evaluator
 from broadaxe.expr.failures import ExpressionFailed
 from broadaxe.store.event_ledger import KeyHolder
 from broadaxe.telemetry.context import TraceContext
+from broadaxe.telemetry.logs import RateLimited
 
 _BREATH = 32
 """Expressions that are evaluated without letting others run."""
@@ -93,6 +94,7 @@ class Events:
         subscriptions: Subscriptions,
         evaluator: Evaluator,
         keys: Keys,
+        complaint: RateLimited,
         triggers: Triggers,
         traces: EventTraces,
         tally: Tally,
@@ -106,6 +108,7 @@ class Events:
         self._subscriptions = subscriptions
         self._evaluator = evaluator
         self._keys = keys
+        self._complaint = complaint
         self._triggers = triggers
         self._traces = traces
         self._tally = tally
@@ -174,8 +177,10 @@ class Events:
             if not chosen:
                 continue
             plan = await self._catalog.newest(event.tenant_id, wanted.workflow)
-            if plan is None or plan.missing is not None:
-                # It registers, but cannot be run yet: a call would be told so, an event has nobody to tell.
+            if plan is None:
+                continue
+            if plan.missing is not None:
+                self._skipped(event, wanted.workflow, plan.missing)
                 continue
             for one in chosen:
                 if one is None or await self._passes(one, event, planned):
@@ -184,6 +189,11 @@ class Events:
             failed = sum(one.source is FailureSource.FILTER for one in planned.failures)
             self._traces.matched(event, above, began, planned.asked, planned.passed, failed)
         return planned
+
+    def _skipped(self, event: UserEvent, workflow: str, missing: str) -> None:
+        """It registers, but cannot be run yet: a call would be told so, an event has nobody to tell."""
+        self._tally.event_skipped()
+        self._complaint.warning("event %s starts no run of %s: %s", event.id, workflow, missing)
 
     async def _passes(self, one: EventFilter, event: UserEvent, planned: _Planned) -> bool:
         planned.asked += 1

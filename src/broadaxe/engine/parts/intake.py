@@ -1,5 +1,7 @@
 """What comes in: registrations, triggers, events, due times, reports, cancels and replays."""
 
+import logging
+
 from broadaxe.domain.ids import TenantId
 from broadaxe.engine.elsewhere.events import DeliveredElsewhere
 from broadaxe.engine.event_tracing import EventTraces
@@ -19,6 +21,9 @@ from broadaxe.engine.schedules.changes import ScheduleChanges
 from broadaxe.engine.schedules.firing import Firing
 from broadaxe.engine.schedules.requests import ScheduleRequests
 from broadaxe.engine.schedules.service import Schedules
+from broadaxe.telemetry.logs import RateLimited
+
+_LOG = logging.getLogger(__name__)
 
 
 class Intake:
@@ -62,7 +67,16 @@ class Intake:
         )
         self.listeners = listeners
         self.event_traces = EventTraces(context)
-        parts = (context, ground.gate, ground.catalog, self.subscriptions, ground.evaluator, self._keys)
+        complaint = RateLimited(_LOG, context.clock)
+        parts = (
+            context,
+            ground.gate,
+            ground.catalog,
+            self.subscriptions,
+            ground.evaluator,
+            self._keys,
+            complaint,
+        )
         self.events = Events(*parts, self.triggers, self.event_traces, ground.tally, listeners)
         told = (DeliveredElsewhere(context),)
         self.events_elsewhere = Events(*parts, self.triggers_elsewhere, self.event_traces, ground.tally, told)
