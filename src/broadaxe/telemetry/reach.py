@@ -100,7 +100,8 @@ async def _handshake(host: str, port: int, context: ssl.SSLContext, within: floa
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:
-    writer.close()
+    # Nothing is in flight, and a server that does not answer the end of TLS would be waited for.
+    writer.transport.abort()
     with suppress(OSError):
         await writer.wait_closed()
 
