@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from broadaxe.domain.schedule import Missed, cron_due
@@ -43,6 +43,7 @@ CHANGES = st.sampled_from(
         datetime(2026, 3, 8, 6, tzinfo=UTC),
         datetime(2026, 11, 1, 5, tzinfo=UTC),
         datetime(2026, 4, 4, 14, tzinfo=UTC),
+        datetime(2026, 10, 3, 15, tzinfo=UTC),
     ]
 )
 NEAR = st.tuples(CHANGES, st.integers(-5_000, 5_000)).map(lambda pair: pair[0] + timedelta(seconds=pair[1]))
@@ -91,12 +92,25 @@ def test_after_in_utc_is_what_looking_at_every_minute_finds(
         assert found >= limit
 
 
-@given(FIVE, st.sampled_from(ZONES), NEAR)
+@given(FIVE, st.booleans(), st.sampled_from(ZONES), NEAR)
 @settings(max_examples=300, deadline=None)
+@example(
+    (("*", frozenset(range(60))), ("*/2", frozenset(range(0, 24, 2))), *EVERY_DAY),
+    True,
+    "Australia/Lord_Howe",
+    datetime(2026, 4, 4, 14, tzinfo=UTC),
+)
+@example(
+    (("17", frozenset({17})), ("*/18", frozenset({0, 18})), *EVERY_DAY),
+    False,
+    "Australia/Lord_Howe",
+    datetime(2026, 4, 4, 13, 49, tzinfo=UTC),
+)
 def test_intervals_in_any_zone_are_what_looking_at_every_real_minute_finds(
-    fields: tuple[tuple[str, frozenset[int]], ...], zone: str, at: datetime
+    fields: tuple[tuple[str, frozenset[int]], ...], every_minute: bool, zone: str, at: datetime
 ) -> None:
-    fields = (("*", frozenset(range(60))), *fields[1:])
+    if every_minute or not fields[1][0].startswith("*"):
+        fields = (("*", frozenset(range(60))), *fields[1:])
     local = ZoneInfo(zone)
     expected = at.replace(second=0, microsecond=0) + timedelta(minutes=1)
     limit = expected + timedelta(days=2)

@@ -69,13 +69,15 @@ async def test_attempt_that_failed_just_before_the_kill_is_told_by_the_next_proc
             await report(worker, got, FAILED, "no")
             await stage.cluster.kill(first)
             await stage.cluster.start("engine")
-            again = await worker.start_of(run, 1)
-            await patiently(lambda: report(worker, again, COMPLETED, "{}"))
+            # The retry may have been sent before the process died: then it may be given another number.
+            again = await worker.wait(lambda: [got for got in worker.got if got.start][1:], "another attempt")
+            await patiently(lambda: report(worker, again[-1], COMPLETED, "{}"))
+            await stage.cluster.until_settled()
             await worker.die()
         await stage.stop_all()
         assert_whole_after_a_kill(stage)
-        attempts = [span for span in stage.trace_of(run) if span.name == PREFIX + "attempt"]
-        assert {span.span_id for span in attempts} == {attempt_span_id(run, n).hex() for n in (0, 1)}
+        attempts = {span.span_id for span in stage.trace_of(run) if span.name == PREFIX + "attempt"}
+        assert {attempt_span_id(run, n).hex() for n in (0, again[-1].attempt)} <= attempts
 
 
 async def test_run_that_was_replayed_just_before_the_kill_keeps_its_own_span(

@@ -140,7 +140,16 @@ class Judge:
             self.receive(received)
 
     def receive(self, data: bytes) -> None:
-        """Judge what the server wrote."""
+        """Judge what the server wrote, frame by frame.
+
+        Within one call h2 does not follow a setting of its own that the server has acknowledged.
+        """
+        while data:
+            end = 9 + int.from_bytes(data[:3], "big")
+            self._frame(data[:end])
+            data = data[end:]
+
+    def _frame(self, data: bytes) -> None:
         for event in self.h2.receive_data(data):
             match event:
                 case h2.events.ResponseReceived() | h2.events.TrailersReceived():

@@ -9,7 +9,7 @@ from pathlib import Path
 import hyperframe.frame
 import pytest
 from hpack import Encoder
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lean_peer import Judge, Side, request_head
 from toy_server import listen
@@ -144,6 +144,7 @@ def _act(judge: Judge, what: str, value: int) -> tuple[int, int] | None:
 
 @settings(max_examples=100, deadline=None)
 @given(ACTIONS)
+@example([("frame", 16_386), ("push", 16_339)])
 async def test_any_legal_conversation_is_answered_in_full(actions: list[tuple[str, int]]) -> None:
     """h2 raises when the server breaks the protocol, and each call has its answer at the end."""
     side = Side()

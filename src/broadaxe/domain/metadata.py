@@ -70,14 +70,6 @@ def inherit(parent: bytes | None, child: bytes | None) -> bytes:
     return _append(child, [f"{json.dumps(key)}:{raw}".encode() for key, raw in entries.items()])
 
 
-def parse_pair(text: str) -> tuple[str, str]:
-    """Key and value of a `key:value` filter; the value may hold colons. Raises InvalidArgument."""
-    key, colon, value = text.partition(":")
-    if not colon or not key:
-        raise InvalidArgument(f'additional_metadata: "{text}" is not of the form key:value')
-    return key, value
-
-
 def matches(metadata: bytes | None, key: str, value: str) -> bool:
     """Whether the object holds exactly this text under the key. Other types never match."""
     return read_text(metadata, key) == value

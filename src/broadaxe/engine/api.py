@@ -3,11 +3,11 @@
 Nothing here is a wire type. Errors are those of `broadaxe.domain.errors`; each method says which.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from broadaxe.domain.errors import BroadaxeError
@@ -17,23 +17,9 @@ from broadaxe.domain.task import TaskFilter, TaskState
 from broadaxe.domain.user_event import UserEvent
 from broadaxe.domain.workflow import LabelRequest, LabelValue, WorkflowDefinition, WorkflowVersion
 from broadaxe.engine.filters import Filters
+from broadaxe.engine.origin import Origin as Origin
+from broadaxe.engine.schedules.requests import ScheduleRequests
 from broadaxe.telemetry.context import TraceContext
-
-if TYPE_CHECKING:
-    from broadaxe.engine.schedules.requests import ScheduleRequests
-
-
-@dataclass(slots=True)
-class Origin:
-    """Where a call came from: the caller's trace context, and where the engine leaves the parent that
-    the surface's own RPC or HTTP span is to have (see `docs/architecture/telemetry.md`)."""
-
-    caller: TraceContext | None = None
-    parent: TraceContext | None = None
-    touched: list[TraceContext] = field(default_factory=list)
-    """Runs that the call was about without making or ending them, for links."""
-    made_at: datetime | None = None
-    """When the run that was asked for was made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +242,7 @@ class Engine(Protocol):
         """Whether this process owns the scheduling and takes work."""
 
     @property
-    def schedules(self) -> "ScheduleRequests":
+    def schedules(self) -> ScheduleRequests:
         """Crons, planned runs, pauses and deletions of workflows."""
 
     @property
@@ -286,9 +272,6 @@ class Engine(Protocol):
     ) -> Awaitable[list[UserEvent | Refusal]]:
         """Store up to 1,000 events, answers in order; a wrong one is refused alone. InvalidArgument for a
         wrong number of them, Unavailable."""
-
-    def events_changed(self, tenant_id: TenantId) -> None:
-        """Filters were changed elsewhere: read them again."""
 
     def register_worker(self, tenant_id: TenantId, worker: NewWorker) -> Awaitable[WorkerId]: ...
     def open_session(self, tenant_id: TenantId, worker_id: UUID) -> Awaitable[WorkerSession]:
@@ -354,6 +337,3 @@ class Engine(Protocol):
 
     def worker_changed(self, tenant_id: TenantId, worker_id: UUID) -> Awaitable[None]:
         """A worker's row was changed elsewhere (paused, labels): read it again."""
-
-
-StateListener = Callable[[bool], None]

@@ -22,3 +22,8 @@ class Transport(Protocol):
 
         What is still open after `timeout` seconds is cut. Returns when nothing is left.
         """
+
+
+def address_of(host: str, port: int) -> str:
+    """Host and port as one text, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -16,11 +16,10 @@ from broadaxe.clock import Clock
 from broadaxe.config.tls import ServerTls
 from broadaxe.grpc_api.call import Call, RpcError
 from broadaxe.grpc_api.errors import status_details
-from broadaxe.grpc_api.health import HealthServicer
 from broadaxe.grpc_api.method import Kind, Method
+from broadaxe.grpc_api.own_services import with_own_services
 from broadaxe.grpc_api.pipeline import Pipeline
-from broadaxe.grpc_api.reflection import reflection_methods
-from broadaxe.grpc_api.transport import BindFailed
+from broadaxe.grpc_api.transport import BindFailed, address_of
 
 log = logging.getLogger(__name__)
 
@@ -94,13 +93,7 @@ class GrpcioServer:
     def __init__(
         self, methods: Iterable[Method], pipeline: Pipeline, clock: Clock, settings: GrpcioSettings
     ) -> None:
-        served = tuple(methods)
-        if settings.health:
-            health = HealthServicer(method.service for method in served)
-            served = (*served, *health.methods())
-        self._methods = [*served]
-        if settings.reflection:
-            self._methods += reflection_methods(sorted({method.service for method in self._methods}))
+        self._methods = with_own_services(methods, health=settings.health, reflection=settings.reflection)
         self._pipeline = pipeline
         self._monotonic = clock.monotonic
         self._settings = settings
@@ -124,8 +117,7 @@ class GrpcioServer:
 
     def _listen(self, server: aio.Server) -> int:
         settings = self._settings
-        host = f"[{settings.bind_address}]" if ":" in settings.bind_address else settings.bind_address
-        address = f"{host}:{settings.port}"
+        address = address_of(settings.bind_address, settings.port)
         try:
             if settings.tls is None:
                 port = server.add_insecure_port(address)

@@ -107,7 +107,7 @@ class RestApp:
         identity = await self._admit(route, path, span)
         body = b"" if route.body is None else await self._read_body(span, receive)
         call = Call(
-            route=route,
+            summary=route.summary,
             path=path,
             raw_query=scope.get("query_string", b""),
             body=body,

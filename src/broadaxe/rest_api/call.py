@@ -13,7 +13,6 @@ from broadaxe.rest_api.decoding import decode_body, decode_path_id, decode_query
 from broadaxe.rest_api.identity import Authenticator, Identity
 from broadaxe.rest_api.options import RestOptions
 from broadaxe.rest_api.problems import BAD_CREDENTIALS, Refusal
-from broadaxe.rest_api.routing import Route
 from broadaxe.telemetry.context import TraceContext
 from broadaxe.telemetry.vocabulary import Attr, AttrValue, Label, Metric
 from broadaxe.views.api import Views
@@ -68,7 +67,8 @@ class Services:
 class Call:
     """A request that was let in."""
 
-    route: Route
+    summary: str
+    """What the operation does, as the OpenAPI document says it."""
     path: dict[str, str]
     raw_query: bytes
     body: bytes

@@ -6,12 +6,11 @@ A fixed segment wins over a `{parameter}`; where the fixed branch leads nowhere,
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from broadaxe.rest_api.call import Call
+from broadaxe.rest_api.call import Call
 
-Handler = Callable[["Call"], Awaitable[object]]
+Handler = Callable[[Call], Awaitable[object]]
 
 
 class Access(Enum):

@@ -1,5 +1,6 @@
 """The query parameters of the routes about a whole tenant."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -47,14 +48,8 @@ class TenantLogQuery(LogPointQuery, kw_only=True):
 
     def to_criteria(self, since: datetime, until: datetime) -> TenantLogCriteria:
         """The read side's filter, for this time."""
-        return TenantLogCriteria(
-            since=since,
-            until=until,
-            levels=tuple(self.levels),
-            search=self.search or None,
-            task_ids=tuple(self.task_external_ids),
-            workflow_ids=tuple(self.workflow_ids),
-            step_ids=tuple(self.step_ids),
+        return replace(
+            super().to_criteria(since, until),
             attempt=None if self.attempt is None else self.attempt - 1,
             newest_first=self.order_by_direction.upper() == "DESC",
         )

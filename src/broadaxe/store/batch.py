@@ -1,14 +1,13 @@
 """The statements of one group commit: one a kind, whatever the number of operations."""
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Container, Iterator, Sequence
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
-from broadaxe.domain.idempotency import winners
-from broadaxe.domain.schedule import SkipReason
-from broadaxe.store.event_ledger import KeyHolder, NewEvent
+from broadaxe.store.claims import Claims
+from broadaxe.store.event_ledger import NewEvent
 from broadaxe.store.instruments import Parent
 from broadaxe.store.ledger import (
     Changed,
@@ -28,24 +27,17 @@ from broadaxe.store.rows import (
     event_failure_rows,
     event_link_rows,
     event_row,
-    fire_row,
     log_row,
     new_note_rows,
     note_rows,
-    scheduled_row,
-    skip_row,
     task_of,
     task_row,
     write_row,
 )
 from broadaxe.store.run_ledger import ChangeResult, NewRun, RunChange
 from broadaxe.store.run_rows import RUN_COLUMNS, WAIT_COLUMNS, met_row, run_row, run_write_row, wait_row
-from broadaxe.store.schedule_ledger import NOBODY, SkipRecord
 from broadaxe.store.session import Record, Session
 from broadaxe.store.statements import statement
-
-ClaimKey = tuple[UUID, UUID, str]
-TenantKey = tuple[UUID, str]
 
 
 class Batch:
@@ -62,15 +54,8 @@ class Batch:
     async def apply(self, ops: Sequence[Pending]) -> list[object]:
         """The result of each operation, to be told once the transaction is committed."""
         tasks = [task for op in ops for task in op.tasks]
-        skips = [skip for op in ops for skip in op.skips]
-        holders: dict[UUID, UUID] = {}
-        if skips or any(task.fire for task in tasks):
-            holders = await self._fire([task for task in tasks if task.fire is not None], skips)
-        claiming = [task for task in tasks if task.claim and task.facts.run_id not in holders]
-        if claiming:
-            holders |= await self._claim(claiming)
-        if any(task.key for task in tasks):
-            holders |= await self._claim_keys(ops, holders)
+        claims = Claims(self._session, self._parent, self._now)
+        holders = await claims.take(ops, tasks)
         new = [task for task in tasks if task.facts.run_id not in holders]
         await self._create(new)
         await self._add_events([op.event for op in ops if op.event is not None], holders)
@@ -93,12 +78,13 @@ class Batch:
         ]
         created = await self._change(changes, [one for one in new if isinstance(one, NewRun)])
         writes = [op.write for op in ops if op.write is not None and op.write.task_id in held] + decided
-        await self._free_keys(_freed(writes, changes))
+        await claims.free_keys(_freed(writes, changes))
         await self._log([line for op in ops for line in op.lines])
         messages = [message for task in new for message in task.messages]
         messages += [message for write in writes for message in write.messages]
         await self._post(messages + _told(ops, judged))
         answers = iter(judged)
+        self.rows += claims.rows
         return [
             next(answers) if op.change is not None else self._result(op, refused, holders, held, created)
             for op in ops
@@ -221,143 +207,6 @@ class Batch:
     async def _insert(self, name: str, columns: list[list[object]]) -> None:
         await self._session.fetch(statement(name), *columns, parent=self._parent, batch=len(columns[0]))
         self.rows += len(columns[0])
-
-    async def _fire(self, tasks: Sequence[NewTask | NewRun], skips: Sequence[SkipRecord]) -> dict[UUID, UUID]:
-        """Takes due times and notes the skipped; what was not to be had, by run id, answered with nobody."""
-        taken: set[UUID] = set()
-        for cron, name, width in ((True, "fire_claim_batch", 6), (False, "scheduled_claim_batch", 5)):
-            rows = [fire_row(task) for task in tasks if task.fire is not None and task.fire.cron is cron]
-            rows += [skip_row(skip) for skip in skips if skip.cron is cron]
-            if not rows:
-                continue
-            # In the order of their keys, so that two processes never wait for each other in a circle.
-            rows.sort(key=lambda row: row[:3])
-            columns = columns_of(rows if cron else [scheduled_row(row) for row in rows], width)
-            found = await self._session.fetch(
-                statement(name),
-                *columns,
-                *(() if cron else (self._now(),)),
-                parent=self._parent,
-                batch=len(rows),
-            )
-            self.rows += len(found)
-            taken |= {record[0] for record in found}
-        return {task.facts.run_id: NOBODY for task in tasks if task.facts.run_id not in taken}
-
-    async def _claim(self, tasks: Sequence[NewTask | NewRun]) -> dict[UUID, UUID]:
-        """Takes the keys; those of `tasks` that lost theirs, by run id, with the run that holds it."""
-        first: dict[ClaimKey, UUID] = {}
-        wanted: dict[UUID, ClaimKey] = {}
-        for task in tasks:
-            if task.claim is not None:
-                key = (task.facts.tenant_id, task.claim.parent_task_id, task.claim.key)
-                wanted[task.facts.run_id] = key
-                first.setdefault(key, task.facts.run_id)
-        # In the order of their keys, so that two processes never wait for each other in a circle.
-        rows = [(*key, first[key]) for key in sorted(first)]
-        columns = columns_of(rows, 4)
-        taken = await self._session.fetch(
-            statement("child_claim_batch"), *columns, parent=self._parent, batch=len(rows)
-        )
-        self.rows += len(taken)
-        free = {record[0] for record in taken}
-        lost = [key for key, run in first.items() if run not in free]
-        if lost:
-            found = await self._session.fetch(
-                statement("child_claim_holders"), *columns_of(lost, 3), parent=self._parent, batch=len(lost)
-            )
-            for record in found:
-                first[lost[record[0] - 1]] = record[1]
-        return {run: first[key] for run, key in wanted.items() if first[key] != run}
-
-    async def _claim_keys(self, ops: Sequence[Pending], holders: Mapping[UUID, UUID]) -> dict[UUID, UUID]:
-        """Takes idempotency keys; the tasks that lost theirs, by run id, with the run that holds it."""
-        first: dict[TenantKey, NewTask | NewRun] = {}
-        wanted: dict[UUID, TenantKey] = {}
-        for op in ops:
-            asking: dict[UUID, NewTask | NewRun] = {
-                t.facts.run_id: t for t in op.tasks if t.key and t.facts.run_id not in holders
-            }
-            for task in asking.values():
-                assert task.key is not None
-                wanted[task.facts.run_id] = (task.facts.tenant_id, task.key.key)
-            best = winners((t.key.key, t.key.expires_at, run) for run, t in asking.items() if t.key)
-            for run_id in best.values():
-                first.setdefault(wanted[run_id], asking[run_id])
-        if not first:
-            return {}
-        owners = await self._owners(first)
-        refused: dict[UUID, UUID] = {
-            run: KeyHolder(int=owners[key].int) for run, key in wanted.items() if owners[key] != run
-        }
-        losers = [task for op in ops for task in op.tasks if task.facts.run_id in refused]
-        await self._withdraw(losers)
-        await self._unfire(losers)
-        return refused
-
-    async def _owners(self, first: Mapping[TenantKey, NewTask | NewRun]) -> dict[TenantKey, UUID]:
-        """Whose each key is now."""
-        owners: dict[TenantKey, UUID] = {}
-        left = dict(first)
-        while left:
-            taken = await self._take_keys(left)
-            owners |= {key: task.facts.run_id for key, task in left.items() if task.facts.run_id in taken}
-            lost = [key for key in left if key not in owners]
-            if not lost:
-                break
-            found = await self._session.fetch(
-                statement("key_holders"), *columns_of(lost, 2), parent=self._parent, batch=len(lost)
-            )
-            owners |= {lost[record[0] - 1]: record[1] for record in found}
-            # A key that another process freed in between is taken after all.
-            left = {key: left[key] for key in lost if key not in owners}
-        return owners
-
-    async def _take_keys(self, first: Mapping[TenantKey, NewTask | NewRun]) -> set[UUID]:
-        rows = []
-        latest = datetime.min.replace(tzinfo=UTC)
-        # In the order of their keys, so that two processes never wait for each other in a circle.
-        for key in sorted(first):
-            facts, claim = first[key].facts, first[key].key
-            assert claim is not None
-            latest = max(latest, facts.created_at)
-            rows.append((*key, facts.run_id, claim.expires_at, claim.until_end))
-        taken = await self._session.fetch(
-            statement("key_claim_batch"), *columns_of(rows, 5), latest, parent=self._parent, batch=len(rows)
-        )
-        self.rows += len(taken)
-        return {record[0] for record in taken}
-
-    async def _withdraw(self, tasks: Sequence[NewTask | NewRun]) -> None:
-        """A child that lost its idempotency key gives its place among its parent's children back."""
-        rows = [
-            (task.facts.tenant_id, task.claim.parent_task_id, task.claim.key, task.facts.run_id)
-            for task in tasks
-            if task.claim is not None
-        ]
-        if rows:
-            await self._session.fetch(
-                statement("child_claim_withdraw"), *columns_of(rows, 4), parent=self._parent, batch=len(rows)
-            )
-
-    async def _unfire(self, tasks: Sequence[NewTask | NewRun]) -> None:
-        """A due time whose run lost its idempotency key has no run after all."""
-        for cron, name in ((True, "fire_withdraw"), (False, "scheduled_withdraw")):
-            rows = [
-                (task.facts.tenant_id, task.fire.source_id, task.facts.run_id)
-                for task in tasks
-                if task.fire is not None and task.fire.cron is cron
-            ]
-            if rows:
-                await self._session.fetch(
-                    statement(name), *columns_of(rows, 3), SkipReason.KEY_HELD, parent=self._parent
-                )
-
-    async def _free_keys(self, runs: Sequence[UUID]) -> None:
-        if runs:
-            await self._session.fetch(
-                statement("key_release_batch"), list(runs), parent=self._parent, batch=len(runs)
-            )
 
     async def _create(self, new: Sequence[NewTask | NewRun]) -> None:
         runs = [one for one in new if isinstance(one, NewRun)]

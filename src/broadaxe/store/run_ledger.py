@@ -4,18 +4,17 @@ from asyncio import Future
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from broadaxe.domain.idempotency import KeyClaim
 from broadaxe.domain.ids import RunId, TenantId
 from broadaxe.domain.run import MetWait, RunEnd, RunFacts, Wait
 from broadaxe.domain.task import TaskFilter
+from broadaxe.store.fleet_ledger import Message
 from broadaxe.store.schedule_ledger import FireClaim
+from broadaxe.store.task_ledger import ChildClaim, NewTask, StoredTask, TaskWrite
 from broadaxe.telemetry.context import TraceContext
-
-if TYPE_CHECKING:
-    from broadaxe.store.ledger import ChildClaim, Message, NewTask, StoredTask, TaskWrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,16 +22,16 @@ class NewRun:
     """A run to be created, with the tasks of its first steps and what others wait for."""
 
     facts: RunFacts
-    tasks: "tuple[NewTask, ...]" = ()
+    tasks: tuple[NewTask, ...] = ()
     waits: tuple[Wait, ...] = ()
-    claim: "ChildClaim | None" = None
+    claim: ChildClaim | None = None
     trace: TraceContext | None = None
     """Parent of this member's commit-wait span; None when unsampled."""
     fire: FireClaim | None = None
     """The due time it is started for."""
     key: KeyClaim | None = None
     """The idempotency key it takes."""
-    messages: "tuple[Message, ...]" = ()
+    messages: tuple[Message, ...] = ()
     """As of a task."""
 
 
@@ -42,9 +41,9 @@ class RunChange:
 
     tenant_id: TenantId
     run_id: RunId
-    tasks: "tuple[NewTask, ...]" = ()
+    tasks: tuple[NewTask, ...] = ()
     """Steps that are decided. One that has a task already is left as it is."""
-    writes: "tuple[TaskWrite, ...]" = ()
+    writes: tuple[TaskWrite, ...] = ()
     """Steps that have a task from an earlier round. Each is compared and set."""
     opened: tuple[Wait, ...] = ()
     """Waits that begin; an older one in their place is replaced."""
@@ -91,16 +90,14 @@ class WholeRun:
     """A run with all its tasks and waits."""
 
     run: StoredRun
-    tasks: "tuple[StoredTask, ...]"
+    tasks: tuple[StoredTask, ...]
     waits: tuple[StoredWait, ...]
 
 
 class RunLedger(Protocol):
     """The operations."""
 
-    def change_run(
-        self, change: RunChange, write: "TaskWrite | None" = None
-    ) -> "Future[ChangeResult | None]":
+    def change_run(self, change: RunChange, write: TaskWrite | None = None) -> "Future[ChangeResult | None]":
         """Write what an evaluation decided. With a task's `write` only if that one's compare held, else
         None; None also for a `reopen` of a run that was not over."""
 

@@ -16,7 +16,6 @@ MESSAGE_LIMIT = 1024
 """Longest status message in bytes."""
 
 _pack_times = Struct("<BQBQ").pack
-_MAX_NS = (1 << 64) - 1
 # Field 16, fixed32: the sampled flag; and with "known not to be remote" (bit 8) for a parent in this process.
 FLAGS_PLAIN = b"\x85\x01\x01\x00\x00\x00"
 FLAGS_LOCAL = b"\x85\x01\x01\x01\x00\x00"

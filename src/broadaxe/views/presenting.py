@@ -3,17 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import assert_never
-from uuid import UUID
 
+from broadaxe.domain.naming import display_name, numeric_task_id
 from broadaxe.domain.task import AttemptOutcome, AttemptRecord, TaskState
 from broadaxe.domain.workflow import WorkflowDefinition
 from broadaxe.store.reads import RunRow, TaskRow
 from broadaxe.views.definitions import step_of
 from broadaxe.views.model import RunKind, RunStatus, TaskView
-
-_NUMBER_BITS = (1 << 53) - 1
 
 _SHOWN = {
     TaskState.QUEUED: RunStatus.QUEUED,
@@ -49,16 +46,6 @@ def status_of_outcome(outcome: AttemptOutcome) -> RunStatus:
             assert_never(outcome)
 
 
-def task_number(task_id: UUID) -> int:
-    """The number of an id: its last 53 bits, which are random in a UUIDv7."""
-    return task_id.int & _NUMBER_BITS
-
-
-def display_name(name: str, created_at: datetime) -> str:
-    """`<step or workflow name>-<unix ms>`."""
-    return f"{name}-{int(created_at.timestamp() * 1000)}"
-
-
 def present_task(row: TaskRow, definition: WorkflowDefinition) -> TaskView:
     """A task as it stands."""
     facts, status = row.facts, row.status
@@ -71,7 +58,7 @@ def present_task(row: TaskRow, definition: WorkflowDefinition) -> TaskView:
         id=facts.id,
         run_id=facts.run_id,
         kind=RunKind.TASK,
-        number=task_number(facts.id),
+        number=numeric_task_id(facts.id),
         workflow_id=facts.workflow_id,
         workflow_name=definition.name,
         version_id=facts.version_id,
@@ -110,7 +97,7 @@ def present_run(row: RunRow, tasks: Sequence[TaskView], definition: WorkflowDefi
         id=facts.id,
         run_id=facts.id,
         kind=RunKind.DAG,
-        number=task_number(facts.id),
+        number=numeric_task_id(facts.id),
         workflow_id=facts.workflow_id,
         workflow_name=definition.name,
         version_id=facts.version_id,

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from broadaxe.domain.dag_graph import parents_of
 from broadaxe.domain.ids import TenantId
+from broadaxe.domain.naming import display_name
 from broadaxe.domain.run import task_id_of
 from broadaxe.domain.sampling import kept
 from broadaxe.domain.workflow import WorkflowDefinition
@@ -25,7 +26,6 @@ from broadaxe.views.model import (
     TimingView,
 )
 from broadaxe.views.presenting import (
-    display_name,
     present_attempt,
     present_run,
     present_task,

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from broadaxe.domain.ids import TenantId
+from broadaxe.domain.naming import display_name
 from broadaxe.domain.schedule import Method, Pause
 from broadaxe.store.schedule_reads import (
     WAITING,
@@ -13,7 +14,7 @@ from broadaxe.store.schedule_reads import (
     ScheduleReads,
 )
 from broadaxe.views.model import Page
-from broadaxe.views.presenting import display_name, states_of, status_of
+from broadaxe.views.presenting import states_of, status_of
 from broadaxe.views.schedule_model import (
     CronFilter,
     CronOrder,

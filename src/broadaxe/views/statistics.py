@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from broadaxe.domain.ids import TenantId
+from broadaxe.domain.naming import display_name
 from broadaxe.domain.task import TaskState
 from broadaxe.store.reads import Reads
 from broadaxe.store.statistics_reads import TenantLogCriteria as TenantLogCriteria
 from broadaxe.views.definitions import Definitions, definition_of, step_of
 from broadaxe.views.model import LogView
-from broadaxe.views.presenting import display_name
 
 MOST_POINTS = 60
 _WIDTHS = tuple(

@@ -18,7 +18,8 @@ from broadaxe.engine.services.maintenance import Chore
 from broadaxe.store.ledger import StoredTask
 from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
-from broadaxe.testkit.memory_ledger import MemoryLedger, MemoryTables
+from broadaxe.testkit.memory.ledger import MemoryLedger
+from broadaxe.testkit.memory.tables import MemoryTables
 from broadaxe.testkit.virtual_time import VirtualClock, VirtualIds
 
 TENANT = TenantId(UUID(int=1))

@@ -8,8 +8,9 @@ import pytest
 from broadaxe.domain.errors import NotFound, ResourceExhausted
 from broadaxe.domain.ids import EngineId
 from broadaxe.domain.task import TaskState
-from broadaxe.engine.api import EventKind, Origin, Trigger
+from broadaxe.engine.api import EventKind, NewUserEvent, Origin, Trigger
 from broadaxe.testkit.verify import verify
+from tests.unit.engine.dags import event, make_dag, step
 from tests.unit.engine.harness import TENANT, Bench, make_bench
 
 
@@ -236,4 +237,16 @@ async def test_queue_near_its_limit_is_not_told_of_with_every_task() -> None:
         run = await owner.trigger()
     await both(owner, other, 0.1)
     assert other.count("hatchet.bus.messages", "queue_full") == 2, "a second has passed, it is told once more"
+    await end(owner, other)
+
+
+async def test_event_that_is_pushed_elsewhere_meets_a_wait_of_the_owner() -> None:
+    owner, other = await two(fresh=10_000.0, dead_after=10_000.0)
+    dag = await make_dag(owner, step("one"), step("two", "one", conditions=(event("paid"),)))
+    await dag.start()
+    await dag.complete("one")
+    await other.engine.push_event(TENANT, NewUserEvent("paid", b'{"amount":7}'), Origin())
+    await both(owner, other, 0.1)
+    assert dag.started() == ["one", "two"]
+    await dag.complete("two")
     await end(owner, other)

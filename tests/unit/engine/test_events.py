@@ -3,12 +3,12 @@
 import json
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
 from broadaxe.domain.errors import InvalidArgument, ResourceExhausted, Unavailable
-from broadaxe.domain.event_filters import EventFilter, FailureSource
+from broadaxe.domain.event_filters import FailureSource
 from broadaxe.domain.task import TaskState
 from broadaxe.domain.user_event import UserEvent
 from broadaxe.domain.workflow import DefaultFilter, Idempotency
@@ -29,13 +29,9 @@ def runs_of(bench: Bench, event: UserEvent) -> list[UUID]:
 
 
 async def add_filter(bench: Bench, workflow: str, expression: str, scope: str, payload: Any = None) -> UUID:
-    version = bench.tables.newest[(TENANT, workflow)]
-    now = bench.clock.now()
+    workflow_id = bench.tables.newest[(TENANT, workflow)].workflow_id
     text = json.dumps(payload or {}).encode()
-    one = EventFilter(TENANT, uuid4(), version.workflow_id, scope, expression, text, False, now, now)
-    bench.tables.filters[one.id] = one
-    bench.engine.events_changed(TENANT)
-    return one.id
+    return (await bench.engine.filters.create(TENANT, workflow_id, scope, expression, text)).id
 
 
 async def test_an_event_starts_each_workflow_that_declares_its_key() -> None:
@@ -293,7 +289,7 @@ async def test_a_listener_is_told_after_the_commit_and_before_the_answer() -> No
         async def delivered(self, event: UserEvent) -> None:
             told.append((event.id, event.id in bench.tables.events))
 
-    bench.engine._user_events._listeners = (Listener(),)
+    bench.engine._events._listeners = (Listener(),)
     event = await push(bench, "k")
     assert told == [(event.id, True)]
     await bench.close()

@@ -148,8 +148,8 @@ async def test_expired_keys_are_taken_away() -> None:
     bench = await make_bench()
     await bench.register(idempotency=Idempotency("input.id", 1_000))
     await bench.trigger({"id": "a"})
-    assert await bench.ledger.expire_keys() == 0
+    assert await bench.ledger.events.expire_keys() == 0
     await bench.advance(2)
-    assert await bench.ledger.expire_keys() == 1
+    assert await bench.ledger.events.expire_keys() == 1
     assert not bench.tables.keys
     await bench.close()

@@ -325,7 +325,7 @@ async def test_planned_run_beyond_the_horizon_is_read_when_its_time_comes_near()
     bench = await make_bench(schedule_horizon=60.0)
     await bench.register()
     [far] = await plan(bench, bench.clock.now() + timedelta(seconds=600))
-    assert len(bench.engine._schedules.book) == 0
+    assert len(bench.engine._intake.schedules.book) == 0
     await bench.advance(601, 10)
     assert planned(bench, far).run_id in bench.tables.tasks
     await bench.close()

@@ -260,11 +260,6 @@ class Guests:
         """Whether the attempt was handed to a stream here."""
         return (task_id, attempt) in self._sent
 
-    def facts_of(self, tenant_id: TenantId, task_id: UUID) -> tuple[TaskFacts, StepPlan] | None:
-        """A task that was sent from here."""
-        known = self._known.get(task_id)
-        return known if known is not None and known[0].tenant_id == tenant_id else None
-
     # -- SessionOwner -------------------------------------------------------------------------------------
 
     def handed(self, session: Session, action: WorkerAction) -> None:

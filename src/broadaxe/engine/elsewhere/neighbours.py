@@ -233,11 +233,6 @@ class Neighbours:
             body = msgspec.json.encode({"workflow": name})
             await self._ledger.post([Message(tenant_id, MessageKind.WORKFLOW_CHANGED, body)])
 
-    def filters_changed(self, tenant_id: TenantId) -> None:
-        """Filters of events were changed here: the other engines forget what they know of them."""
-        if len(self._ledger.fleet.members) > 1:
-            self._outgoing.post(Message(tenant_id, MessageKind.FILTERS_CHANGED, b"{}"))
-
     def pass_beat_on(self, tenant_id: TenantId, worker_id: UUID) -> None:
         """A heartbeat reached the owner: the engine of the stream counts silence, so it is told."""
         worker = self._memory.worker(tenant_id, worker_id)

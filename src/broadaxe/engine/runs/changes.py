@@ -31,7 +31,7 @@ from broadaxe.engine.scheduler.scheduler import Scheduler
 from broadaxe.engine.scheduler.workers import Worker
 from broadaxe.engine.tracing import run_context
 from broadaxe.store.ledger import NewTask, TaskWrite
-from broadaxe.store.run_ledger import NewRun, RunChange
+from broadaxe.store.run_ledger import RunChange
 
 _STATES = {
     Outcome.COMPLETED: TaskState.COMPLETED,
@@ -86,11 +86,6 @@ class Changes:
             trace=place if place.sampled else None,
         )
         return Flight(view, change, new, again, arrivals, carrier)
-
-    def new_run(self, run: LiveRun, flight: Flight) -> NewRun:
-        """A first step forward as the creation of its run."""
-        change = flight.change
-        return NewRun(run.facts, change.tasks, change.opened, None, change.trace)
 
     def withdraw(self, flight: Flight) -> None:
         """It is not committed: give reserved slots back."""

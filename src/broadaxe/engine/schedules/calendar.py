@@ -1,5 +1,6 @@
 """The times of cron expressions, by cronsim, in the time zone that the expression names, else in UTC."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -65,8 +66,6 @@ class CronTimes:
     put back."""
 
     def __init__(self, fields: str, zone: ZoneInfo | None, at: datetime) -> None:
-        self._fields = fields
-        self._zone = zone
         self._last = at.astimezone(UTC)
         self._times = _simulate(fields, zone, self._last)
 
@@ -80,27 +79,65 @@ class CronTimes:
             except OverflowError:
                 raise StopIteration from None
             if found > self._last:
-                self._last = self._not_leapt_over(found)
-                return self._last
-
-    def _not_leapt_over(self, found: datetime) -> datetime:
-        """The library walks in whole hours and leaps over times where clocks change by half of one (Lord Howe
-        Island). Seen from behind the change it does not.
-        """
-        if self._zone is None:
-            return found
-        before, after = (at.astimezone(self._zone).utcoffset() for at in (self._last, found))
-        if before is None or after is None or not (after - before) % timedelta(hours=1):
-            return found
-        seen = [next(_simulate(self._fields, self._zone, found - step), found) for step in _LOOKS]
-        return min(at for at in (found, *(one.astimezone(UTC) for one in seen)) if at > self._last)
+                self._last = found
+                return found
 
 
-_LOOKS = tuple(timedelta(minutes=10 * count) for count in range(1, 13))
+def _simulate(fields: str, zone: ZoneInfo | None, at: datetime) -> Iterator[datetime]:
+    if zone is None:
+        return CronSim(fields, at)
+    if _fixed(fields) or not _parts_an_hour(zone):
+        return CronSim(fields, at.astimezone(zone))
+    return _stretches(fields, zone, at)
 
 
-def _simulate(fields: str, zone: ZoneInfo | None, at: datetime) -> CronSim:
-    return CronSim(fields, at if zone is None else at.astimezone(zone))
+def _fixed(fields: str) -> bool:
+    """Whether minute and hour are named: such a wall time is due once, which the library sees to."""
+    parts = fields.split()
+    return len(parts) == 5 and not any(part.startswith("*") for part in parts[:2])
+
+
+@lru_cache
+def _parts_an_hour(zone: ZoneInfo) -> bool:
+    """Whether clocks change by a part of an hour, as on Lord Howe Island."""
+    summer, winter = (_offset(zone, datetime(2024, month, 1, tzinfo=UTC)) for month in (1, 7))
+    return (summer - winter) % timedelta(hours=1) != timedelta()
+
+
+def _stretches(fields: str, zone: ZoneInfo, at: datetime) -> Iterator[datetime]:
+    """The times between one change of clocks and the next, and so on.
+
+    Within a zone the library walks in whole hours: it leaps over times behind a change by half of one.
+    """
+    wall = at + _offset(zone, at)
+    while True:
+        offset, end = _offset(zone, at), _next_change(zone, at)
+        for found in CronSim(fields, wall):
+            if found - offset >= end:
+                break
+            yield found - offset
+        else:
+            return
+        # What comes out is later than where it starts, and the first moment of a stretch may be due.
+        at, wall = end, end + _offset(zone, end) - timedelta(seconds=1)
+
+
+def _next_change(zone: ZoneInfo, at: datetime) -> datetime:
+    """The next moment with another offset, or one in a year when there is none by then."""
+    at = at.replace(microsecond=0)
+    offset, low, high = _offset(zone, at), at, at
+    while _offset(zone, high) == offset:
+        if high - at > timedelta(days=365):
+            return high
+        low, high = high, high + timedelta(days=30)
+    while high - low > timedelta(seconds=1):
+        middle = low + timedelta(seconds=(high - low) // timedelta(seconds=2))
+        low, high = (middle, high) if _offset(zone, middle) == offset else (low, middle)
+    return high
+
+
+def _offset(zone: ZoneInfo, at: datetime) -> timedelta:
+    return at.astimezone(zone).utcoffset() or timedelta()
 
 
 def expression_problem(expression: str) -> str | None:

@@ -14,7 +14,7 @@ from broadaxe.domain.ids import TenantId
 from broadaxe.domain.metadata import read_traceparent, require_metadata
 from broadaxe.domain.payloads import require_object
 from broadaxe.domain.schedule import Pause
-from broadaxe.engine.api import Origin
+from broadaxe.engine.origin import Origin
 from broadaxe.engine.schedules.calendar import expression_problem
 from broadaxe.engine.schedules.limits import ScheduleLimits
 from broadaxe.store.ledger import Ledger

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 
 from broadaxe.clock import Clock
 from broadaxe.grpc_api.call import Code, RpcError
-from broadaxe.grpc_api.health import HealthServicer
 from broadaxe.grpc_api.lean.calls import Calls
 from broadaxe.grpc_api.lean.connection import Connection
 from broadaxe.grpc_api.lean.link import Shared
@@ -16,9 +15,9 @@ from broadaxe.grpc_api.lean.settings import LeanSettings
 from broadaxe.grpc_api.lean.tls import server_context
 from broadaxe.grpc_api.lean.usage import Usage
 from broadaxe.grpc_api.method import Method
+from broadaxe.grpc_api.own_services import with_own_services
 from broadaxe.grpc_api.pipeline import Pipeline
-from broadaxe.grpc_api.reflection import reflection_methods
-from broadaxe.grpc_api.transport import BindFailed
+from broadaxe.grpc_api.transport import BindFailed, address_of
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +35,7 @@ class LeanServer:
     def __init__(
         self, methods: Iterable[Method], pipeline: Pipeline, clock: Clock, settings: LeanSettings
     ) -> None:
-        served = tuple(methods)
-        if settings.health:
-            health = HealthServicer(method.service for method in served)
-            served = (*served, *health.methods())
-        self._methods = [*served]
-        if settings.reflection:
-            self._methods += reflection_methods(sorted({method.service for method in self._methods}))
+        self._methods = with_own_services(methods, health=settings.health, reflection=settings.reflection)
         self._pipeline = pipeline
         self._monotonic = clock.monotonic
         self._settings = settings
@@ -63,8 +56,7 @@ class LeanServer:
         settings = self._settings
         calls = Calls(self._methods, self._pipeline, loop, self._monotonic)
         shared = Shared(loop, settings, calls, self.usage)
-        host = f"[{settings.bind_address}]" if ":" in settings.bind_address else settings.bind_address
-        address = f"{host}:{settings.port}"
+        address = address_of(settings.bind_address, settings.port)
         try:
             context = None if settings.tls is None else server_context(settings.tls)
         except (ssl.SSLError, ValueError) as error:

@@ -11,8 +11,6 @@ from broadaxe.domain.errors import InvalidArgument
 from broadaxe.domain.workflow import LabelRequest
 from broadaxe.grpc_api.wire.v1.shared.trigger_pb2 import DesiredWorkerLabels
 
-INT32_MAX = 2_147_483_647
-
 
 def uuid_field(text: str, field: str) -> UUID:
     """A UUID; InvalidArgument naming the field otherwise."""

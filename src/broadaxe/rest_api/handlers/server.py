@@ -49,4 +49,4 @@ async def get_document(call: Call) -> Answer:
 
 async def refuse_planned(call: Call) -> object:
     """501 that names what is missing."""
-    raise Unimplemented(call.route.summary)
+    raise Unimplemented(call.summary)

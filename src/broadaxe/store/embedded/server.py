@@ -87,11 +87,6 @@ class EmbeddedPostgres:
         """Version, folder and way of running, once it was started."""
         return self._programs
 
-    @property
-    def log_file(self) -> Path:
-        """The server's own log."""
-        return self._directory.log
-
     async def start(self) -> str:
         """Make the database at the first start, recover it after a crash; the URL once it takes connections.
 

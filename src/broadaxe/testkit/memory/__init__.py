@@ -1,0 +1,1 @@
+"""Fakes and fault injectors for tests, ours and users'."""
