@@ -186,6 +186,43 @@ async def test_owner_killed_the_other_takes_over_within_three_seconds(pair: Pair
         await pair.settle()
 
 
+async def test_leases_by_time_owner_killed_the_other_takes_over(new_cluster: NewCluster) -> None:
+    """As behind a transaction pooler: nothing but its silence tells that the owner is gone."""
+    cluster = await new_cluster(
+        SERVER_LEASE_BY="time",
+        SERVER_LEASE_LIFE="2s",
+        SERVER_TENANT_PARTITIONS="2",
+        SERVER_IN_DOUBT_WAIT="300ms",
+    )
+    members = [await fleet.start(cluster) for _ in range(2)]
+
+    async def even() -> bool:
+        return sorted((await fleet.shares(cluster)).values()) == [1, 1]
+
+    await until(even, "each engine has a share", 20.0, period=0.05)
+    mine = "SELECT engine_id FROM lease WHERE partition = tenant_partition($1::uuid, 2)"
+    owner = await cluster.value(mine, cluster.tenant_id)
+    oldest = await cluster.value("SELECT id FROM engine ORDER BY started_at, id LIMIT 1")
+    killed, other = members if owner == oldest else reversed(members)
+    history = History()
+    async with Client(other.address, cluster.token, history) as client:
+        await client.put_workflow(FLOW, retries=2)
+        worker = await RawWorker.register(client, "one", FLOW)
+        async with worker:
+            before = await client.trigger(FLOW)
+            start = await worker.start_of(before, 0)
+            await worker.report(start, 1)
+            await cluster.kill(killed.process)
+            after = await client.trigger(FLOW)
+            begun = await worker.start_of(after, 0)
+            assert await cluster.value(mine, cluster.tenant_id) != owner
+            for one in (start, begun):
+                await worker.complete(one)
+            await cluster.until_settled(40)
+            await verify(cluster.dsn, history)
+    assert list((await fleet.shares(cluster)).values()) == [2]
+
+
 async def test_engine_of_the_stream_killed_its_task_is_given_anew_after_the_doubt(pair: Pair) -> None:
     worker = await RawWorker.register(pair.at_other, "one", FLOW)
     async with worker:

@@ -154,6 +154,32 @@ async def test_leases_by_time_end_with_silence_and_fence_the_silent_owner(
     assert await second.create_tasks([new_task()], patience=1)
 
 
+@pytest.mark.parametrize("by_lock", [True, False])
+async def test_lease_that_is_handed_over_is_its_heirs_for_a_while_then_the_givers_again(
+    dsn: str, make_ledger: MakeLedger, by_lock: bool
+) -> None:
+    first, second = [await make_ledger(dsn, lease_by_lock=by_lock) for _ in range(2)]
+    one, two = engine(), engine()
+    await first.acquire_lease(one)
+    second.join(two, schedules=True)
+    await second.joined()
+    await first.release_lease(None, 0, two)
+    again = asyncio.create_task(first.acquire_lease(one))
+    await asyncio.wait([again], timeout=0.3)
+    assert not again.done(), "it gave it away"
+    assert (await asyncio.wait_for(second.acquire_lease(two), 30)).epoch == 2
+    await second.release_lease(None, 0, one)
+    assert (await asyncio.wait_for(again, 30)).epoch == 3
+    # Now the heir never comes, and no message says so.
+    await first.release_lease(None, 0, two)
+    again = asyncio.create_task(first.acquire_lease(one))
+    async with asyncio.timeout(30):
+        while not again.done():
+            await first.sweep(None)
+            await asyncio.wait([again], timeout=0.3)
+    assert again.result().epoch == 3
+
+
 async def test_changes_elsewhere_are_judged_on_the_row_and_told_to_the_owner(
     dsn: str, make_ledger: MakeLedger
 ) -> None:

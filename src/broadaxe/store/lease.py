@@ -36,6 +36,8 @@ SWEEP_LIMIT = 1000
 _STEADY = 10.0
 """Seconds after which a connection that fails has been a good one."""
 _LOCK_RETRY = (0.05, 0.1, 0.2, 0.5, 1.0)
+_OFFERED_FOR = 1.5
+"""Seconds for which only the heir takes a lease that was given back; as `message_sweep` has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class LeaseKeeper:
         self._here = asyncio.Event()
         self._locked: set[int] = set()
         self._unlock: set[int] = set()
+        self._given: dict[int, float] = {}
+        """Until when (monotonic) partitions handed over are their heirs' alone; no sweep shows it yet."""
         self._gained: deque[Lease] = deque()
         self._busy = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -161,6 +165,8 @@ class LeaseKeeper:
         self, partition: int, confirmed_until: datetime | None, heir: EngineId | None = None
     ) -> None:
         """Gives a lease back at once, for `heir` if named; without a database it ends with the connection."""
+        if heir is not None:
+            self._given[partition] = self._db.clock.monotonic() + _OFFERED_FOR
         fence = self.fences.pop(partition, None)
         session = self._session
         if fence is not None and session is not None and not session.closed:
@@ -305,7 +311,11 @@ class LeaseKeeper:
                     if self._joined is not session:
                         await self._join(session, self._engine_id)
                     wanted = await self._wanted(session)
-                    took = await self._claim(session, self._engine_id, wanted) if wanted else True
+                    if wanted:
+                        took = await self._claim(session, self._engine_id, wanted)
+                    else:
+                        # What is offered to another engine now may be free later, without a word.
+                        took = not self._asked or len(self.fences) >= self.partitions
                 if took:
                     tries = 0
                 else:
@@ -353,10 +363,17 @@ class LeaseKeeper:
         while self._unlock:
             await session.fetch(statement("lease_unlock"), LOCK_CLASS, self._unlock.pop())
         wanted = [partition for partition in self.fences if partition not in self._locked and self._locks]
-        asked = self._waiter is not None and not self._waiter.done()
-        if asked and self._schedules and self._engine_id is not None:
-            wanted += free_to_take(self.fleet, self._engine_id, self.fences, self.partitions)
+        if self._asked and self._engine_id is not None:
+            now = self._db.clock.monotonic()
+            self._given = {partition: until for partition, until in self._given.items() if until > now}
+            free = free_to_take(self.fleet, self._engine_id, self.fences, self.partitions)
+            wanted += [partition for partition in free if partition not in self._given]
         return wanted
+
+    @property
+    def _asked(self) -> bool:
+        """Whether somebody waits for a lease."""
+        return self._schedules and self._waiter is not None and not self._waiter.done()
 
     async def _claim(self, session: Session, engine_id: EngineId, wanted: list[int]) -> bool:
         """Takes those that are free; whether any was."""

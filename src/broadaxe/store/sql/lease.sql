@@ -5,8 +5,9 @@ SELECT p FROM unnest($2::integer[]) AS p WHERE pg_try_advisory_lock($1::integer,
 SELECT p FROM unnest($1::integer[]) AS p
 LEFT JOIN lease l ON l.partition = p
 LEFT JOIN engine e ON e.id = l.engine_id
-WHERE l.partition IS NULL OR l.released_at IS NOT NULL OR l.engine_id = $2
-   OR coalesce(e.seen_at, l.acquired_at) < now() - $3::interval
+WHERE (l.partition IS NULL OR l.released_at IS NOT NULL OR l.engine_id = $2
+       OR coalesce(e.seen_at, l.acquired_at) < now() - $3::interval)
+  AND (l.offered_to IS NULL OR l.offered_to = $2 OR l.released_at < now() - interval '1.5 s')
 
 -- name: lease_unlock (SELECT lease): Gives a session lock back.
 SELECT pg_advisory_unlock($1::integer, $2::integer)
