@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import grpc
 import pytest
 
 from broadaxe.clock import SystemClock
@@ -15,7 +16,7 @@ from tests.faults import fleet
 from tests.faults.cluster import READY, Cluster
 from tests.faults.conftest import NewCluster
 from tests.faults.fleet import Member, Results
-from tests.faults.wire import FAILED, Client, RawWorker, until_state
+from tests.faults.wire import FAILED, Client, RawWorker, Refused, until_state
 
 FLOW = "flow"
 TAKE_OVER = 3.0
@@ -234,6 +235,37 @@ async def test_engine_of_the_stream_killed_its_task_is_given_anew_after_the_doub
         start = await worker.start_of(run_id, 1, 30.0)
         await worker.complete(start)
         await pair.settle()
+
+
+async def test_full_queue_is_refused_on_the_other_engine_until_it_has_room(new_cluster: NewCluster) -> None:
+    cluster = await new_cluster(SERVER_QUEUE_MAX_DEPTH="5")
+    owner, other = await fleet.start(cluster), await fleet.start(cluster)
+    history = History()
+    async with (
+        Client(owner.address, cluster.token, history) as at_owner,
+        Client(other.address, cluster.token, history) as at_other,
+    ):
+        await at_owner.put_workflow(FLOW)
+        refused: list[Refused] = []
+
+        async def full() -> bool:
+            try:
+                await at_other.trigger(FLOW)
+            except Refused as error:
+                refused.append(error)
+            return bool(refused)
+
+        await until(full, "the other engine hears that the queue is full", 20.0, period=0.05)
+        assert refused[0].code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert f"{FLOW}:step" in refused[0].text
+        assert len(history.triggered) >= 5
+        worker = await RawWorker.register(at_owner, "one", FLOW)
+        worker.auto = worker.complete
+        async with worker:
+            # Refused triggers are tried again, as SDKs do.
+            await at_other.trigger_patiently(FLOW)
+            await cluster.until_settled(20)
+            await verify(cluster.dsn, history)
 
 
 async def test_partitions_are_shared_and_a_killed_engines_are_taken(new_cluster: NewCluster) -> None:

@@ -68,6 +68,10 @@ def test_stream_chunks_arrive_in_order(answers: Answers) -> None:
     assert value(answers, "stream") == "".join(f"{number};" for number in range(10))
 
 
+def test_dag_passes_outputs_and_honours_conditions(answers: Answers) -> None:
+    assert value(answers, "dag") == {"first": {"text": "one!"}, "last": {"text": "one!", "skipped": True}}
+
+
 def test_unknown_workflow_is_not_found(answers: Answers) -> None:
     assert "NotFound" in value(answers, "unknown")
     assert "go-no-such-workflow" in value(answers, "unknown")

@@ -38,6 +38,17 @@ type flows struct {
 	cancelled                                     chan bool
 	streams                                       *hatchet.StandaloneTask
 	seen                                          chan struct{}
+	dag                                           *hatchet.Workflow
+}
+
+type Ends struct {
+	First Text `json:"first"`
+	Last  Last `json:"last"`
+}
+
+type Last struct {
+	Text    string `json:"text"`
+	Skipped bool   `json:"skipped"`
 }
 
 func declare(client *hatchet.Client) *flows {
@@ -71,7 +82,36 @@ func declare(client *hatchet.Client) *flows {
 		_, err := ctx.SleepFor(time.Second)
 		return Text{}, err
 	})
+	f.steps()
 	return f
+}
+
+// steps is a step, one behind it that is skipped, and one that joins both.
+func (f *flows) steps() {
+	f.dag = f.client.NewWorkflow("go-dag")
+	first := f.dag.NewTask("first", func(ctx hatchet.Context, input Text) (Text, error) {
+		return Text{Text: input.Text + "!"}, nil
+	})
+	skipped := f.dag.NewTask("skipped", func(ctx hatchet.Context, input Text) (Text, error) {
+		return Text{Text: "ran"}, nil
+	}, hatchet.WithParents(first), hatchet.WithSkipIf(hatchet.ParentCondition(first, "output.text == 'one!'")))
+	f.dag.NewTask("last", func(ctx hatchet.Context, input Text) (Last, error) {
+		var text Text
+		err := ctx.ParentOutput(first, &text)
+		return Last{Text: text.Text, Skipped: ctx.WasSkipped(skipped)}, err
+	}, hatchet.WithParents(first, skipped))
+}
+
+func (f *flows) ends(ctx context.Context) (any, error) {
+	result, err := f.dag.Run(ctx, Text{Text: "one"})
+	if err != nil {
+		return nil, err
+	}
+	var ends Ends
+	if err := result.TaskOutput("first").Into(&ends.First); err != nil {
+		return nil, err
+	}
+	return &ends, result.TaskOutput("last").Into(&ends.Last)
 }
 
 func (f *flows) gather(ctx hatchet.Context, input Text) (Gathered, error) {
@@ -211,7 +251,7 @@ func main() {
 		panic(err)
 	}
 	f := declare(client)
-	tasks := hatchet.WithWorkflows(f.echo, f.flaky, f.hopeless, f.parent, f.waits, f.streams, f.durable)
+	tasks := hatchet.WithWorkflows(f.echo, f.flaky, f.hopeless, f.parent, f.waits, f.streams, f.durable, f.dag)
 	process, err := client.NewWorker("go-worker", tasks, hatchet.WithSlots(10))
 	if err != nil {
 		panic(err)
@@ -249,6 +289,8 @@ func main() {
 	check("replay", value, err)
 	value, err = f.chunks(ctx)
 	check("stream", value, err)
+	value, err = f.ends(ctx)
+	check("dag", value, err)
 	_, err = client.RunNoWait(ctx, "go-no-such-workflow", Text{})
 	value, err = failure(err)
 	check("unknown", value, err)
