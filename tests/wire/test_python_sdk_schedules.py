@@ -32,6 +32,7 @@ async def test_planned_run_starts_with_its_input_priority_and_metadata(
         datetime.now(UTC) - timedelta(seconds=1), Text(text="now"), additional_metadata=pair, priority=3
     )
     planned = made.scheduled_workflows[0].id
+    assert (made.workflow_id, bool(made.id)) == (flows.echo_sync.id, True)
 
     async def succeeded() -> Any:
         found = await hatchet.scheduled.aio_get(planned)

@@ -38,7 +38,7 @@ async def plan(bench: Bench, *times: datetime, **fields: Any) -> list[UUID]:
     request = ScheduleRequest("flow", times, b'{"a":1}', b"{}", **fields)
     planned = await bench.engine.schedules.schedule(TENANT, request, Origin())
     await bench.settle()
-    return [one[0] for one in planned]
+    return [one[0] for one in planned.runs]
 
 
 def cron(bench: Bench, cron_id: UUID) -> CronRow:
@@ -423,3 +423,18 @@ async def test_draining_engine_starts_nothing_and_refuses_no_due_time() -> None:
     with pytest.raises(Unavailable):
         await bench.trigger()
     await bench.engine.stop()
+
+
+async def test_plan_answers_with_the_newest_version_and_the_times_in_order() -> None:
+    bench = await make_bench()
+    await bench.register()
+    newest = bench.tables.newest[(TENANT, "flow")]
+    later = bench.clock.now() + timedelta(days=2)
+    sooner = bench.clock.now() + timedelta(days=1)
+    made = await bench.engine.schedules.schedule(
+        TENANT, ScheduleRequest("flow", (later, sooner), b"{}", b"{}"), Origin()
+    )
+    assert made.version.version_id == newest.version_id
+    assert [at for _, at in made.runs] == [later, sooner]
+    assert {run_id for run_id, _ in made.runs} == {key[1] for key in bench.tables.schedules.scheduled}
+    await bench.close()

@@ -14,6 +14,7 @@ from broadaxe.domain.ids import TenantId
 from broadaxe.domain.metadata import read_traceparent, require_metadata
 from broadaxe.domain.payloads import require_object
 from broadaxe.domain.schedule import Pause
+from broadaxe.domain.workflow import WorkflowVersion
 from broadaxe.engine.origin import Origin
 from broadaxe.engine.schedules.calendar import expression_problem
 from broadaxe.engine.schedules.limits import ScheduleLimits
@@ -68,6 +69,17 @@ class ScheduleRequest:
     parent_task_id: UUID | None = None
     child_index: int | None = None
     child_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What was planned: ids and times in the order of the request, and the workflow's version at that moment.
+
+    The runs take the version that is the newest when they start.
+    """
+
+    version: WorkflowVersion
+    runs: tuple[tuple[UUID, datetime], ...]
 
 
 class ScheduleRequests:
@@ -138,10 +150,8 @@ class ScheduleRequests:
 
     # -- planned runs ----------------------------------------------------------------------------------
 
-    async def schedule(
-        self, tenant_id: TenantId, request: ScheduleRequest, origin: Origin
-    ) -> list[tuple[UUID, datetime]]:
-        """Plan runs; their ids and times in the order of the request."""
+    async def schedule(self, tenant_id: TenantId, request: ScheduleRequest, origin: Origin) -> Planned:
+        """Plan runs of one workflow."""
         if not request.times:
             raise InvalidArgument("schedules: at least one time is needed")
         if len(request.times) > self._limits.bulk:
@@ -156,6 +166,9 @@ class ScheduleRequests:
         if key is not None and ("\x00" in key or len(key) > _KEY_LIMIT):
             raise InvalidArgument(f"child_key: at most {_KEY_LIMIT} characters, without U+0000")
         self._check(request.input, request.metadata, request.priority)
+        version = await self._ledger.latest_version(tenant_id, request.workflow)
+        if version is None:
+            raise NotFound(f"workflow not found: {request.workflow}")
         waiting = await self._schedules.count_scheduled(tenant_id)
         if waiting + len(request.times) > self._limits.scheduled:
             raise ResourceExhausted(f"the tenant has {waiting} planned runs; its limit is reached")
@@ -179,7 +192,7 @@ class ScheduleRequests:
         if not await self._schedules.add_scheduled(tenant_id, new):
             raise NotFound(f"workflow not found: {request.workflow}")
         await self._announce(tenant_id, Changed(scheduled=tuple(run[0] for run in runs)))
-        return [(run[0], run[1]) for run in runs]
+        return Planned(version, tuple((run[0], run[1]) for run in runs))
 
     async def move(self, tenant_id: TenantId, moves: Sequence[tuple[UUID, datetime]]) -> set[UUID]:
         """Give planned runs another time; the ids of those that still waited."""

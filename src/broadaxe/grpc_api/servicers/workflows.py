@@ -1,5 +1,6 @@
 """`WorkflowService`: triggers by name; registration in its old form."""
 
+from broadaxe.domain.workflow import WorkflowVersion
 from broadaxe.engine.api import Engine, Origin, Trigger
 from broadaxe.engine.schedules.requests import ScheduleRequest
 from broadaxe.grpc_api.call import Call
@@ -33,6 +34,17 @@ def trigger(request: TriggerWorkflowRequest, where: str = "") -> Trigger:
     )
 
 
+def _version(version: WorkflowVersion) -> pb.WorkflowVersion:
+    message = pb.WorkflowVersion(
+        id=str(version.version_id),
+        version=version.definition.version,
+        workflow_id=str(version.workflow_id),
+    )
+    message.created_at.FromDatetime(version.created_at)
+    message.updated_at.FromDatetime(version.created_at)
+    return message
+
+
 class WorkflowServicer:
     """Decodes, calls the engine, encodes."""
 
@@ -59,14 +71,7 @@ class WorkflowServicer:
         version = await self._engine.put_workflow(
             call.tenant_id, legacy_definition(request.opts), Origin(caller=call.caller)
         )
-        message = pb.WorkflowVersion(
-            id=str(version.version_id),
-            version=version.definition.version,
-            workflow_id=str(version.workflow_id),
-        )
-        message.created_at.FromDatetime(version.created_at)
-        message.updated_at.FromDatetime(version.created_at)
-        return message
+        return _version(version)
 
     async def schedule(self, request: pb.ScheduleWorkflowRequest, call: Call) -> pb.WorkflowVersion:
         """Plan runs."""
@@ -82,8 +87,8 @@ class WorkflowServicer:
             child_key=request.child_key or None,
         )
         planned = await self._engine.schedules.schedule(call.tenant_id, wanted, Origin(caller=call.caller))
-        message = pb.WorkflowVersion()
-        for run_id, at in planned:
+        message = _version(planned.version)
+        for run_id, at in planned.runs:
             one = message.scheduled_workflows.add(id=str(run_id))
             one.trigger_at.FromDatetime(at)
         return message

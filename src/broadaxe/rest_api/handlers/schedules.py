@@ -108,7 +108,7 @@ async def schedule_run(call: Call) -> ScheduledWorkflows:
         priority=request.priority,
     )
     planned = await call.services.commands.schedules.schedule(call.tenant_id, wanted, _origin(call))
-    return encode_scheduled(await _scheduled(call, planned[0][0]))
+    return encode_scheduled(await _scheduled(call, planned.runs[0][0]))
 
 
 async def list_scheduled(call: Call) -> ScheduledWorkflowsList:
