@@ -77,15 +77,25 @@ class Load:
         self.client = client
         self.dice = random.Random(SEED)
         self.done = 0
+        self.asked = 0
+
+    def flows(self) -> dict[str, list[v1.CreateTaskOpts]]:
+        """The workflows and their steps; those of several steps get an on-failure task, too."""
+        return flows()
+
+    def actions(self) -> list[str]:
+        """What the worker serves."""
+        named = (
+            (name, one) for name, tasks in self.flows().items() for one in (*tasks, task(name, "failing"))
+        )
+        return [one.action.removesuffix(":step") for _, one in named]
 
     async def register(self) -> RawWorker:
-        actions = []
-        for name, tasks in flows().items():
-            failing = task(name, "failing")
+        for name, tasks in self.flows().items():
+            failing = task(name, "failing") if len(tasks) > 1 else None
             request = v1.CreateWorkflowVersionRequest(name=name, tasks=tasks, on_failure_task=failing)
             await self.client.call("/v1.AdminService/PutWorkflow", request, v1.CreateWorkflowVersionResponse)
-            actions += [one.action.removesuffix(":step") for one in (*tasks, failing)]
-        worker = await RawWorker.register(self.client, "steps", *actions, slots=64)
+        worker = await RawWorker.register(self.client, "steps", *self.actions(), slots=64)
         worker.auto = self._work(worker)
         return worker
 
@@ -102,13 +112,15 @@ class Load:
         return work
 
     async def trigger(self, count: int) -> list[UUID]:
-        names = list(flows())
+        names = list(self.flows())
         runs = []
         for number in range(count):
-            run = await self.client.trigger_patiently(names[number % len(names)], number=number)
+            name = names[(self.asked + number) % len(names)]
+            run = await self.client.trigger_patiently(name, number=number)
             runs.append(run)
             if self.dice.randrange(CANCELLED_ONE_IN) == 0:
                 await patiently(lambda: self.client.cancel(runs[-1]))
+        self.asked += count
         return runs
 
     async def moved(self, by: int) -> None:
