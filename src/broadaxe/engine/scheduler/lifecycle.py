@@ -244,11 +244,14 @@ class Lifecycle:
         return self._dispatcher.orders(live, status)
 
     def trace_of(self, live: LiveTask, event: TaskEvent) -> TraceContext | None:
-        """Writes about an assigned attempt belong to it, others to the run."""
+        """Writes about an assigned attempt belong to it, others to the run.
+
+        So does an assignment: when another engine has cancelled the task meanwhile, there is no such attempt.
+        """
         facts = live.facts
         if not facts.trace[24] & 1:
             return None
-        if live.status.state is TaskState.ASSIGNED or isinstance(event, Assigned):
+        if live.status.state is TaskState.ASSIGNED:
             return attempt_context(facts, live.status.attempt)
         return run_context(facts)
 
