@@ -126,9 +126,11 @@ class FleetLedger(Protocol):
     def leave(self) -> "Awaitable[None]":
         """This engine is not there any more."""
 
-    def bury(self, engine_id: EngineId, after: timedelta) -> "Awaitable[datetime | None]":
-        """Drop an engine that was silent for so long, and its messages: up to when its spans had left it.
-        None when there is nothing to drop."""
+    def untold_since(self, engine_id: EngineId, after: timedelta) -> "Awaitable[datetime | None]":
+        """Up to when the spans of an engine had left it that was silent for so long; None when it was not."""
+
+    def bury(self, engine_id: EngineId, after: timedelta) -> "Awaitable[bool]":
+        """Drop an engine that was silent for so long, and its messages; False when there is none to drop."""
 
     def acquire_lease(self, engine_id: EngineId) -> "Awaitable[Lease]":
         """Wait until this process owns a partition it did not own before: takes its lock, raises its epoch.

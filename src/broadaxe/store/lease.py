@@ -235,11 +235,15 @@ class LeaseKeeper:
         self._look(engine_id, mine, rows[0]["body"])
         return [message_of(row) for row in rows[1:]]
 
-    async def bury(self, engine_id: EngineId, after: timedelta) -> datetime | None:
-        """Drops an engine that was not heard of for so long, and its messages; up to when its spans had left
-        it. None when somebody else did, or when it is not so."""
-        rows = await self._db.fetch(statement("engine_bury"), engine_id, after)
+    async def untold_since(self, engine_id: EngineId, after: timedelta) -> datetime | None:
+        """Up to when the spans of an engine had left it that was not heard of for so long; None if it was."""
+        rows = await self._db.fetch(statement("engine_silence"), engine_id, after)
         return rows[0][0] if rows else None
+
+    async def bury(self, engine_id: EngineId, after: timedelta) -> bool:
+        """Drops an engine that was not heard of for so long, and its messages; False when somebody else did,
+        or when it is not so."""
+        return bool(await self._db.fetch(statement("engine_bury"), engine_id, after))
 
     def _look(self, engine_id: EngineId, mine: Sequence[Fence], told: bytes) -> None:
         seen = msgspec.json.decode(told, type=_Seen)

@@ -272,7 +272,10 @@ class PostgresLedger:
     async def leave(self) -> None:
         await self._lease.leave()
 
-    async def bury(self, engine_id: EngineId, after: timedelta) -> datetime | None:
+    async def untold_since(self, engine_id: EngineId, after: timedelta) -> datetime | None:
+        return await self._lease.untold_since(engine_id, after)
+
+    async def bury(self, engine_id: EngineId, after: timedelta) -> bool:
         return await self._lease.bury(engine_id, after)
 
     async def acquire_lease(self, engine_id: EngineId) -> Lease:

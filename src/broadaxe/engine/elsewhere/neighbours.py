@@ -46,7 +46,9 @@ from broadaxe.store.ledger import Message, MessageKind, StoredTask
 
 _LOG = logging.getLogger(__name__)
 _BURIED_AFTER = timedelta(seconds=15)
-"""Silence after which an engine's row and its messages go; its last spans are told again then."""
+"""Silence after which an engine's last spans are told again, and then its row and its messages go."""
+_BURIED_UNTOLD_AFTER = timedelta(minutes=5)
+"""A collector that is away is not waited for any longer."""
 
 
 class Neighbours:
@@ -84,6 +86,8 @@ class Neighbours:
         self._leases: tuple[tuple[int, EngineId, int], ...] = ()
         self._seen_at: float | None = None
         self._burying: asyncio.Task[None] | None = None
+        self._told: set[EngineId] = set()
+        """Engines that are gone and whose last spans are being told again."""
 
     def build(
         self,
@@ -216,12 +220,25 @@ class Neighbours:
             self._burying = asyncio.get_running_loop().create_task(self._bury(), name="burying engines")
 
     async def _bury(self) -> None:
+        """Take engines away that are gone, once what they had not told has been told again and has left.
+
+        Until then their rows stay: whoever tells may die over it, and then another one tells.
+        """
+        self._told.intersection_update(self._ledger.silent)
+        alive = [member.id for member in self._ledger.fleet.members if member.fresh]
+        if alive and min(alive) != self._context.options.engine_id:
+            return
         try:
             for engine_id in self._ledger.silent:
-                spans_until = await self._ledger.bury(engine_id, _BURIED_AFTER)
-                if spans_until is not None:
+                if engine_id not in self._told:
+                    since = await self._ledger.untold_since(engine_id, _BURIED_AFTER)
+                    if since is not None:
+                        self._told.add(engine_id)
+                        self._ownership.tell_again(None, since)
+                    continue
+                left = self._ownership.confirmed_until() is not None
+                if await self._ledger.bury(engine_id, _BURIED_AFTER if left else _BURIED_UNTOLD_AFTER):
                     _LOG.info("engine %s is gone", engine_id)
-                    self._ownership.tell_again(None, spans_until)
         except BroadaxeError as error:
             _LOG.warning("a dead engine could not be taken away: %s", error.message)
 

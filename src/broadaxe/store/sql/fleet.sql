@@ -39,10 +39,13 @@ WITH dropped AS (
 )
 DELETE FROM engine WHERE id = $1
 
+-- name: engine_silence (SELECT engine): Reads up to when the spans of an engine had left it that was not heard of for long.
+SELECT coalesce(spans_until, started_at) FROM engine WHERE id = $1 AND seen_at < now() - $2::interval
+
 -- name: engine_bury (DELETE engine): Takes an engine away that was not heard of for long, and what was meant for it.
 WITH gone AS (
-    DELETE FROM engine WHERE id = $1 AND seen_at < now() - $2::interval RETURNING id, spans_until, started_at
+    DELETE FROM engine WHERE id = $1 AND seen_at < now() - $2::interval RETURNING id
 ), dropped AS (
     DELETE FROM message WHERE engine_id IN (SELECT id FROM gone)
 )
-SELECT coalesce(spans_until, started_at) FROM gone
+SELECT id FROM gone

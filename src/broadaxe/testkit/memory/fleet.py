@@ -68,10 +68,15 @@ class MemoryFleet(MemoryCommits):
         if self.engine_id is not None:
             self.tables.members.pop(self.engine_id, None)
 
-    async def bury(self, engine_id: EngineId, after: timedelta) -> datetime | None:
+    async def untold_since(self, engine_id: EngineId, after: timedelta) -> datetime | None:
         """Nobody is silent."""
         await asyncio.sleep(0)
         return None
+
+    async def bury(self, engine_id: EngineId, after: timedelta) -> bool:
+        """Nobody is silent."""
+        await asyncio.sleep(0)
+        return False
 
     async def acquire_lease(self, engine_id: EngineId) -> Lease:
         """Wait for the lease, raise the epoch; who has it waits for ever."""
