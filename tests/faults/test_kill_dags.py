@@ -13,6 +13,7 @@ from broadaxe.grpc_api.wire.v1.shared import condition_pb2 as cp
 from broadaxe.store.embedded import EmbeddedPostgres
 from broadaxe.testkit.conditions import until
 from broadaxe.testkit.invariants import History, Verdict, verify
+from broadaxe.testkit.process import ChildProcess
 from tests.faults.cluster import Cluster, running
 from tests.faults.conftest import soak
 from tests.faults.wire import COMPLETED, FAILED, Client, Got, RawWorker, patiently
@@ -85,10 +86,8 @@ class Load:
 
     def actions(self) -> list[str]:
         """What the worker serves."""
-        named = (
-            (name, one) for name, tasks in self.flows().items() for one in (*tasks, task(name, "failing"))
-        )
-        return [one.action.removesuffix(":step") for _, one in named]
+        steps = (one for name, tasks in self.flows().items() for one in (*tasks, task(name, "failing")))
+        return [one.action.removesuffix(":step") for one in steps]
 
     async def register(self) -> RawWorker:
         for name, tasks in self.flows().items():
@@ -127,6 +126,38 @@ class Load:
         wanted = self.done + by
         await until(lambda: self.done >= wanted, f"{by} more steps", 30.0, period=0.005)
 
+    async def rage(self, engine: ChildProcess, runs: int, kills: int) -> ChildProcess:
+        """Trigger while one engine after the other is killed; the one that lives at the end."""
+        share = runs // (kills + 1)
+        for _ in range(kills):
+            triggering = asyncio.create_task(self.trigger(share))
+            await self.moved(self.dice.randint(1, share))
+            await self.cluster.kill(engine)
+            engine = await self.cluster.start("server")
+            await triggering
+        await self.trigger(runs - kills * share)
+        return engine
+
+
+async def judge(cluster: Cluster, history: History, runs: int, listed: str, within: float) -> Verdict:
+    """Judge what is left once all has ended; `listed`: a query for id and state of what readers list."""
+    await cluster.until_value("SELECT count(*) FROM run WHERE finished_at IS NULL", 0, 120.0)
+    await cluster.until_settled(within)
+    # A run that a cancel named ends cancelled or failed; its tasks are judged by their states.
+    cancelled, history.cancelled = history.cancelled, set()
+    verdict = await verify(cluster.dsn, history)
+    history.cancelled = cancelled
+    rows = {row[0]: STATUS[row[1]] for row in await cluster.fetch(listed)}
+    assert await cluster.listed() == rows, "I9: the REST list differs from the rows"
+    for run in cancelled:
+        assert rows[run] in ("CANCELLED", "FAILED"), "I8"
+    doubles = await cluster.fetch(
+        "SELECT run_id, step_id FROM task GROUP BY run_id, step_id HAVING count(*) > 1"
+    )
+    assert doubles == [], "a step has two tasks"
+    assert len(history.triggered) == runs
+    return verdict
+
 
 async def campaign(folder: Path, runs: int, kills: int) -> Verdict:
     """Trigger, kill, restart, and judge what is left."""
@@ -140,29 +171,8 @@ async def campaign(folder: Path, runs: int, kills: int) -> Verdict:
                 load = Load(cluster, client)
                 worker = await load.register()
                 async with worker:
-                    share = runs // (kills + 1)
-                    for _ in range(kills):
-                        triggering = asyncio.create_task(load.trigger(share))
-                        await load.moved(load.dice.randint(1, share))
-                        await cluster.kill(engine)
-                        engine = await cluster.start("server")
-                        await triggering
-                    await load.trigger(runs - kills * share)
-                    await cluster.until_value("SELECT count(*) FROM run WHERE finished_at IS NULL", 0, 120.0)
-                    await cluster.until_settled(30)
-                # A run that a cancel named ends cancelled or failed; its tasks are judged by their states.
-                cancelled, history.cancelled = history.cancelled, set()
-                verdict = await verify(cluster.dsn, history)
-                history.cancelled = cancelled
-                rows = {r[0]: STATUS[r[1]] for r in await cluster.fetch("SELECT id, state FROM run")}
-                assert await cluster.listed() == rows, "I9: the REST list differs from the rows"
-                for run in cancelled:
-                    assert rows[run] in ("CANCELLED", "FAILED"), "I8"
-                doubles = await cluster.fetch(
-                    "SELECT run_id, step_id FROM task GROUP BY run_id, step_id HAVING count(*) > 1"
-                )
-                assert doubles == [], "a step has two tasks"
-                assert len(history.triggered) == runs
+                    engine = await load.rage(engine, runs, kills)
+                    verdict = await judge(cluster, history, runs, "SELECT id, state FROM run", 30)
             assert await engine.stop() == 0
             return verdict
     finally:

@@ -1,7 +1,6 @@
 """kill -9 at random moments over everything at once: runs of one and of several steps, retries, events that
 start runs or are waited for, crons, planned runs, cancels; traced."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -14,10 +13,10 @@ from broadaxe.grpc_api.wire.v1 import workflows_pb2 as v1
 from broadaxe.grpc_api.wire.v1.shared import condition_pb2 as cp
 from broadaxe.store.embedded import EmbeddedPostgres
 from broadaxe.testkit.collector import Collector
-from broadaxe.testkit.invariants import History, Verdict, verify
-from tests.faults.cluster import Cluster, running
+from broadaxe.testkit.invariants import History, Verdict
+from tests.faults.cluster import running
 from tests.faults.conftest import soak
-from tests.faults.test_kill_dags import STATUS, Load, base, task
+from tests.faults.test_kill_dags import Load, base, judge, task
 from tests.faults.test_kill_storm import check_spans_add_up, check_traces
 from tests.faults.wire import Client, RawWorker, patiently
 
@@ -97,40 +96,18 @@ async def campaign(folder: Path, runs: int, kills: int) -> Verdict:
                     load = MixedLoad(cluster, client)
                     worker = await load.register()
                     async with worker:
-                        share = runs // (kills + 1)
-                        for _ in range(kills):
-                            triggering = asyncio.create_task(load.trigger(share))
-                            await load.moved(load.dice.randint(1, share))
-                            await cluster.kill(engine)
-                            engine = await cluster.start("server")
-                            await triggering
-                        await load.trigger(runs - kills * share)
+                        engine = await load.rage(engine, runs, kills)
                         await load.quiet()
-                        verdict = await _judge(cluster, client.history, runs)
+                        waiting = "SELECT count(*) FROM scheduled_run WHERE settled_at IS NULL"
+                        await cluster.until_value(waiting, 0, 60.0)
+                        verdict = await judge(cluster, client.history, runs, RUNS, 60)
+                        assert len(await cluster.fetch(RUNS)) > runs, "no event and no cron started a run"
                 await check_spans_add_up(cluster, collector)
                 assert await engine.stop() == 0
                 check_traces(collector)
             return verdict
     finally:
         await postgres.stop()
-
-
-async def _judge(cluster: Cluster, history: History, runs: int) -> Verdict:
-    waiting = "SELECT count(*) FROM scheduled_run WHERE settled_at IS NULL"
-    await cluster.until_value(waiting, 0, 60.0)
-    await cluster.until_value("SELECT count(*) FROM run WHERE finished_at IS NULL", 0, 120.0)
-    await cluster.until_settled(60)
-    # A run of several steps that a cancel named may end failed; its tasks are judged by their states.
-    cancelled, history.cancelled = history.cancelled, set()
-    verdict = await verify(cluster.dsn, history)
-    history.cancelled = cancelled
-    rows = {row[0]: STATUS[row[1]] for row in await cluster.fetch(RUNS)}
-    assert await cluster.listed() == rows, "I9: the REST list differs from the rows"
-    for run in cancelled:
-        assert rows[run] in ("CANCELLED", "FAILED"), "I8"
-    assert len(history.triggered) == runs
-    assert len(rows) > runs, "no event and no cron started a run"
-    return verdict
 
 
 @pytest.mark.slow
