@@ -33,7 +33,7 @@ inside() {  # a mount namespace with a root of its own rather than chroot: user 
   for name in $(compgen -e PIP_ || true); do
     case $name in PIP_CERT|PIP_FIND_LINKS) ;; *) given+=(--setenv "$name" "${!name}") ;; esac
   done
-  bwrap --bind "$root" / --proc /proc --dev /dev --tmpfs /dev/shm --ro-bind /sys /sys --unshare-pid --die-with-parent \
+  bwrap --bind "$root" / --proc /proc --dev /dev --perms 1777 --tmpfs /dev/shm --ro-bind /sys /sys --unshare-pid --die-with-parent \
     --ro-bind /etc/resolv.conf /etc/resolv.conf --cap-add ALL --clearenv --setenv HOME /root --setenv LANG C.UTF-8 \
     --setenv PATH /venv/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin --chdir /work "${given[@]}" "$@"
 }
