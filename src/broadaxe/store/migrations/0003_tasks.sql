@@ -1,40 +1,87 @@
 -- Tasks and what belongs to them, partitioned by day on a UUIDv7 (the task's own id, or its task's).
 -- Columns are ordered by alignment, so that a row carries no padding.
 
+-- What a task's own run and trace tell is not stored with it: each of its row versions would carry a third more.
+-- A run without a caller is the root of a trace whose id follows from the run's; only the flags of its trace are
+-- kept. The engine adds a `traceparent` to the metadata of a run that came without one, always as the last member;
+-- it is cut off, so what is stored ends with a brace or a comma, as no JSON object does. The ids are those of
+-- `telemetry/context.py`.
+CREATE FUNCTION traceparent_member(trace_id bytea, run uuid) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT '"traceparent":"00-'::bytea || encode(trace_id, 'hex')::bytea || '-'::bytea
+           || encode(substr(sha256('hatchet-engine-wf-span:'::bytea || uuid_send(run)), 1, 8), 'hex')::bytea || '-01"}'::bytea
+$$;
+
+CREATE FUNCTION own_trace_id(run uuid) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT substr(sha256('hatchet-engine-wf-trace:'::bytea || uuid_send(run)), 1, 16)
+$$;
+
+-- `trace` is whole here.
+CREATE FUNCTION narrow_trace(trace bytea, run uuid) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN substr(trace, 17, 8) = '\x0000000000000000'::bytea AND substr(trace, 1, 16) = own_trace_id(run)
+                THEN substr(trace, 25) ELSE trace END
+$$;
+
+CREATE FUNCTION whole_trace(trace bytea, run uuid) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN octet_length(trace) = 1 THEN own_trace_id(run) || '\x0000000000000000'::bytea || trace ELSE trace END
+$$;
+
+-- `trace` is whole here.
+CREATE FUNCTION narrow_metadata(metadata bytea, trace bytea, run uuid) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN octet_length(metadata) > 72 AND substr(metadata, octet_length(metadata) - 72, 1) IN ('{', ',')
+                     AND substr(metadata, octet_length(metadata) - 71) = traceparent_member(substr(trace, 1, 16), run)
+                THEN substr(metadata, 1, octet_length(metadata) - 72) ELSE metadata END
+$$;
+
+-- `trace` as it is stored.
+CREATE FUNCTION whole_metadata(metadata bytea, trace bytea, run uuid) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN substr(metadata, octet_length(metadata)) IN ('{', ',') THEN metadata || CASE
+                     WHEN octet_length(trace) = 1 THEN traceparent_member(own_trace_id(run), run)
+                     ELSE traceparent_member(substr(trace, 1, 16), run) END
+                ELSE metadata END
+$$;
+
 CREATE TABLE task (
     created_at        timestamptz NOT NULL,
     queued_at         timestamptz NOT NULL,
-    attempt           integer NOT NULL,
-    app_retries       integer NOT NULL,
-    internal_retries  integer NOT NULL,
-    state             smallint NOT NULL,
-    priority          smallint NOT NULL,
     assigned_at       timestamptz,
     started_at        timestamptz,
     finished_at       timestamptz,
     retry_at          timestamptz,
     timeout_at        timestamptz,
+    attempt           integer NOT NULL,
+    app_retries       integer NOT NULL,
+    internal_retries  integer NOT NULL,
     child_index       integer,
+    state             smallint NOT NULL,
+    priority          smallint NOT NULL,
+    slot_released     boolean NOT NULL,
+    worker_id         uuid,
+    output            bytea,
+    error             bytea,
+    -- From here on nothing changes: an update that stays on its page does not log the end that both versions share.
     tenant_id         uuid NOT NULL,
     id                uuid NOT NULL,
     run_id            uuid NOT NULL,
     workflow_id       uuid NOT NULL,
     version_id        uuid NOT NULL,
     step_id           uuid NOT NULL,
-    slot_released     boolean NOT NULL,
-    worker_id         uuid,
     parent_task_id    uuid,
     parent_run_id     uuid,
     desired_worker_id uuid,
     trace             bytea NOT NULL,
     metadata          bytea NOT NULL,
     input             bytea NOT NULL,
-    output            bytea,
-    error             bytea,
     child_key         text,
     desired_labels    bytea,
     CONSTRAINT task_state_known CHECK (state IN (1, 2, 3, 10, 11, 12)),
-    PRIMARY KEY (tenant_id, id)
+    -- The end of a task adds a second entry for its row: with room on their pages they need no second page.
+    PRIMARY KEY (tenant_id, id) WITH (fillfactor = 75)
 ) PARTITION BY RANGE (id);
 -- Take-over reads every task that is not final, oldest first.
 CREATE INDEX task_live ON task (id) WHERE state < 10;
