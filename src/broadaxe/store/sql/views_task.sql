@@ -34,8 +34,9 @@ t.tenant_id, t.id, t.run_id, t.workflow_id, t.version_id, t.step_id, t.priority,
 
 -- fragment: after_input
 whole_metadata(t.metadata, t.trace, t.run_id) AS metadata, whole_trace(t.trace, t.run_id) AS trace,
-t.parent_task_id, t.parent_run_id, t.child_index, t.child_key, t.desired_worker_id, t.desired_labels, t.triggers, t.state, t.attempt, t.queued_at, t.app_retries, t.internal_retries, t.worker_id, t.assigned_at,
-t.started_at, t.finished_at, t.retry_at, t.timeout_at, t.slot_released
+t.parent_task_id, t.parent_run_id, t.child_index, t.child_key, t.desired_worker_id, t.desired_labels, t.triggers,
+t.state, t.attempt, t.queued_at, t.app_retries, t.internal_retries, t.worker_id, t.assigned_at, t.started_at,
+t.finished_at, t.retry_at, t.timeout_at, t.slot_released
 
 -- fragment: surroundings
 CASE WHEN t.state = 12 AND t.assigned_at IS NULL THEN (
