@@ -136,7 +136,8 @@ async def test_tasks_at_load_write_little_wal(loaded: Loaded, dsn: str) -> None:
 
 
 async def test_tasks_take_little_room(loaded: Loaded, dsn: str) -> None:
-    """With their indexes and before any vacuum; the server of these tests has none of its own accord."""
+    """With their indexes and before any vacuum: a row as it was made, and one as it ended, whose payloads are
+    200 bytes here. `make bench` has smaller ones."""
     rounds = 20
     connection = await asyncpg.connect(dsn)
     size = "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'task'::regclass"
@@ -145,7 +146,7 @@ async def test_tasks_take_little_room(loaded: Loaded, dsn: str) -> None:
         await loaded.finish(await loaded.trigger(TASKS))
     grown = await connection.fetchval(size) - before
     await connection.close()
-    assert 10_000 * grown / (rounds * TASKS) <= 8_000_000
+    assert grown / (rounds * TASKS) <= 1_000
 
 
 async def test_tasks_at_load_have_few_spans_each(loaded: Loaded) -> None:
