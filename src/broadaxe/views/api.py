@@ -33,9 +33,9 @@ from broadaxe.views.model import (
     WorkflowView,
 )
 from broadaxe.views.schedule_model import (
-    CronFilter,
+    CronCriteria,
     CronOrder,
-    CronView,
+    ListedCron,
     ScheduledFilter,
     ScheduledOrder,
     ScheduledView,
@@ -167,13 +167,13 @@ class Views(Protocol):
     def list_crons(
         self,
         tenant_id: TenantId,
-        where: CronFilter,
+        where: CronCriteria,
         order: CronOrder,
         newest_first: bool,
         offset: int,
         limit: int,
-    ) -> Awaitable[Page[CronView]]: ...
-    def get_cron(self, tenant_id: TenantId, cron_id: UUID) -> Awaitable[CronView | None]: ...
+    ) -> Awaitable[Page[ListedCron]]: ...
+    def get_cron(self, tenant_id: TenantId, cron_id: UUID) -> Awaitable[ListedCron | None]: ...
     def list_scheduled(
         self,
         tenant_id: TenantId,
