@@ -11,6 +11,7 @@ from broadaxe.clock import SystemClock
 from broadaxe.store.embedded import EmbeddedPostgres
 from broadaxe.testkit.collector import Collector
 from broadaxe.testkit.conditions import until
+from broadaxe.testkit.fifo import Fifo
 from broadaxe.testkit.invariants import verify
 from tests.faults import fleet
 from tests.faults.cluster import READY, Cluster, running
@@ -67,7 +68,8 @@ async def check_everything(cluster: Cluster, load: Storm, members: list[Member],
     await cluster.until_settled(150)
     load.read_notes()
     assert len(load.history.triggered) == tasks
-    verdict = await verify(cluster.dsn, load.history, in_order=False)
+    assert len(set(load.history.taken_at.values())) == ENGINES
+    verdict = await verify(cluster.dsn, load.history, fifo=Fifo.ENGINE)
     api = await cluster.launch("api", SERVER_PROMETHEUS_ENABLED="false")
     await api.wait_line(READY, 30.0)
     rows = {row[0]: STATUS[row[1]] for row in await cluster.fetch("SELECT run_id, state FROM task")}

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import groupby
 from uuid import UUID
 
@@ -9,6 +10,17 @@ from broadaxe.domain.task import TaskState
 
 Step = tuple[int, TaskState, int]
 """When a state was committed, the state, and the attempt."""
+
+
+class Fifo(Enum):
+    """Among whom the order is judged."""
+
+    ALL = "all"
+    """All tasks of a lane: one engine takes the triggers."""
+    ENGINE = "engine"
+    """Those that one engine created: the owner hears of the others' a little later."""
+    NOBODY = "nobody"
+    """It is not known who created what, as when engines follow each other at one address."""
 
 
 @dataclass(frozen=True, slots=True)
