@@ -7,7 +7,6 @@ nothing that the engine says. The test notes what clients and workers saw in a `
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
-from typing import assert_never
 from uuid import UUID
 
 import asyncpg
@@ -17,7 +16,7 @@ from broadaxe.domain.dag_graph import parents_of
 from broadaxe.domain.run import SKIPPED_OUTPUT, end_of, task_id_of
 from broadaxe.domain.task import TaskState
 from broadaxe.domain.workflow import WorkflowDefinition
-from broadaxe.testkit.fifo import Fifo, broken_order
+from broadaxe.testkit.fifo import Fifo, broken_order, judged_together
 from broadaxe.testkit.schedule_invariants import schedule_problems
 
 _KEEP = """
@@ -166,7 +165,7 @@ async def verify(dsn: str, history: History, *, settled: bool = True, fifo: Fifo
         *schedules,
     ]
     problems += broken_order(
-        _judged_together(lanes, history, fifo),
+        judged_together(lanes, history.taken_at, fifo),
         {
             task_id: [(state.change, state.state, state.attempt) for state in kept]
             for task_id, kept in by_task.items()
@@ -231,21 +230,6 @@ async def _lanes(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[UUID,
         "SELECT id, step_id, priority, desired_worker_id, desired_labels FROM task"
     )
     return {record[0]: tuple(record)[1:] for record in records}
-
-
-def _judged_together(
-    lanes: dict[UUID, tuple[object, ...]], history: History, fifo: Fifo
-) -> dict[UUID, tuple[object, ...]]:
-    match fifo:
-        case Fifo.ALL:
-            return lanes
-        case Fifo.ENGINE:
-            taken = history.taken_at
-            return {one: (*lane, taken[one]) for one, lane in lanes.items() if one in taken}
-        case Fifo.NOBODY:
-            return {}
-        case _:
-            assert_never(fifo)
 
 
 def _triggers(rows: dict[UUID, Row], runs: dict[UUID, RunRow], history: History, settled: bool) -> list[str]:
