@@ -370,6 +370,26 @@ async def test_take_over_goes_on_where_the_rows_stand() -> None:
     await bench.close()
 
 
+async def test_take_over_looks_back_where_the_engine_before_it_did_not_get_to() -> None:
+    bench = await patient_bench()
+    dag = await make_dag(bench, step("one"), step("two", "one", conditions=(considers(bench),)))
+    await tell(bench, 9)
+
+    async def away(searches: Any) -> Any:
+        raise Unavailable("away")
+
+    bench.ledger.events.find_events = away  # type: ignore[method-assign]
+    await dag.start()
+    await dag.complete("one")
+    dag = await crash(dag)
+    await dag.bench.settle()
+    assert dag.started() == ["two"]
+    assert triggers(dag, "two") == {"paid": {"amount": 9}}
+    await dag.complete("two")
+    assert dag.end() == "COMPLETED"
+    await dag.bench.close()
+
+
 async def test_take_over_decides_what_a_crash_left_undecided() -> None:
     bench = await patient_bench()
     dag = await make_dag(bench, step("a"), step("b"), step("join", "a", "b"), step("end", "join"))
