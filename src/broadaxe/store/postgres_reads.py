@@ -31,7 +31,6 @@ from broadaxe.store.reads import (
     TaskLabel,
     TaskRow,
     TenantRow,
-    VersionRow,
     WorkflowRow,
 )
 from broadaxe.store.rows import FACT_COLUMNS, facts_of, id_floor, id_range, id_time, version_of, worker_of
@@ -209,15 +208,17 @@ class PostgresReads(PostgresScheduleReads, PostgresStatisticsReads, PostgresEven
         rows = await self._db.fetch(statement("view_workflow_get"), tenant_id, workflow_id)
         return _workflow(tenant_id, rows[0]) if rows else None
 
-    async def list_versions(self, tenant_id: TenantId, workflow_id: UUID, limit: int) -> list[VersionRow]:
+    async def list_versions(
+        self, tenant_id: TenantId, workflow_id: UUID, limit: int
+    ) -> list[WorkflowVersion]:
         rows = await self._db.fetch(statement("view_versions"), tenant_id, workflow_id, limit)
-        return [VersionRow(version_of(tenant_id, row), row["ordinal"]) for row in rows]
+        return [version_of(tenant_id, row) for row in rows]
 
     async def get_version(
         self, tenant_id: TenantId, workflow_id: UUID, version_id: UUID
-    ) -> VersionRow | None:
+    ) -> WorkflowVersion | None:
         rows = await self._db.fetch(statement("view_version_of"), tenant_id, workflow_id, version_id)
-        return VersionRow(version_of(tenant_id, rows[0]), rows[0]["ordinal"]) if rows else None
+        return version_of(tenant_id, rows[0]) if rows else None
 
     async def get_versions(self, tenant_id: TenantId, version_ids: Sequence[UUID]) -> list[WorkflowVersion]:
         rows = await self._db.fetch(statement("view_versions_by_id"), tenant_id, list(version_ids))
@@ -315,6 +316,5 @@ def _workflow(tenant_id: TenantId, record: Record) -> WorkflowRow:
         name=record["name"],
         created_at=record["found_at"],
         newest=version_of(tenant_id, record),
-        versions=record["ordinal"],
         paused=record["paused"],
     )

@@ -190,7 +190,9 @@ def definition_bytes(definition: WorkflowDefinition) -> bytes:
 def version_of(tenant_id: TenantId, record: Record) -> WorkflowVersion:
     """A row of a workflow version."""
     definition = msgspec.json.decode(record["definition"], type=WorkflowDefinition)
-    return WorkflowVersion(tenant_id, record["workflow_id"], record["id"], definition, record["created_at"])
+    return WorkflowVersion(
+        tenant_id, record["workflow_id"], record["id"], definition, record["created_at"], record["ordinal"]
+    )
 
 
 def labels_bytes(labels: dict[str, LabelValue]) -> str:
