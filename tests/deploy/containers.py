@@ -85,7 +85,7 @@ class Podman:
         return done.returncode, done.stdout if done.returncode == 0 else done.stdout + done.stderr
 
     def build(self, target: str) -> str:
-        """One image of the Dockerfile; its name. Layers are kept between builds."""
+        """One image of the Dockerfile; its name. The targets share the layers that they have in common."""
         self._have_base()
         name = f"broadaxe-{target}:check"
         self.call(

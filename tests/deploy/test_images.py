@@ -6,7 +6,7 @@ other kind of processor.
 
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -57,12 +57,14 @@ def podman() -> Podman:
 
 
 @pytest.fixture(scope="module")
-def images(podman: Podman) -> dict[str, str]:
+def images(podman: Podman) -> Iterator[dict[str, str]]:
     """Every target of the Dockerfile, built: the images' names."""
     try:
-        return {target: podman.build(target) for target in ("engine", "api", "migrate", "all-in-one")}
+        yield {target: podman.build(target) for target in ("engine", "api", "migrate", "all-in-one")}
     except NotHere as reason:
         pytest.skip(str(reason))
+    # What this build replaced; each would stay for ever.
+    podman.call("image", "prune", "--force")
 
 
 @pytest.fixture
