@@ -25,6 +25,7 @@ ANY_PORTS = ("--grpc-port", "0", "--health-port", "0")
 PUT_WORKFLOW = "/v1.AdminService/PutWorkflow"
 GET_VERSION = "/Dispatcher/GetVersion"
 CANARY = "canary-5d21"
+NOBODY = "11111111-1111-4111-8111-111111111111"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,11 @@ async def test_engine_and_api_apart_run_commands_work_through_both(place: dict[s
     found = json.loads(await good("run", "get", run, "--json", env=env))["run"]
     assert (found["input"], found["status"]) == ({"input": {"a": 1}}, "QUEUED")
     assert "QUEUED" in await good("run", "get", run, env=env)
-    assert json.loads(await good("run", "cancel", run, "--json", env=env)) == {"ids": [run]}
+    assert json.loads(await good("run", "cancel", run, "--json", env=env)) == {
+        "ids": [run],
+        "unknown": [],
+        "unchanged": [],
+    }
 
     client = Client(pair.rest, made["token"], "")
 
@@ -156,7 +161,7 @@ async def test_engine_and_api_apart_run_commands_work_through_both(place: dict[s
         await until(told, f"the run is {status}", 15)
 
     await has("CANCELLED")
-    assert json.loads(await good("run", "replay", run, "--json", env=env)) == {"ids": [run]}
+    assert json.loads(await good("run", "replay", run, "--json", env=env))["ids"] == [run]
     await has("QUEUED")
 
     unknown = await command("run", "trigger", "no-such-flow", env=env)
@@ -164,6 +169,46 @@ async def test_engine_and_api_apart_run_commands_work_through_both(place: dict[s
     assert "no-such-flow" in unknown.err
     wrong = await command("run", "trigger", "cli-flow", "--input", "{", env=env)
     assert (wrong.code, len(wrong.lines)) == (2, 1)
+
+
+async def test_run_commands_name_what_is_not_there_and_exit_1(place: dict[str, str], pair: Pair) -> None:
+    made = json.loads(await good("token", "create", "--name", "unknown", "--json", env=place))
+    task = v1.CreateTaskOpts(readable_id="work", action="cli:none", timeout="60s")
+    request = v1.CreateWorkflowVersionRequest(name="cli-none", tasks=[task])
+    await call(pair.grpc, PUT_WORKFLOW, request.SerializeToString(), made["token"])
+    env = {"HATCHET_CLIENT_TOKEN": made["token"], "HATCHET_CLIENT_SERVER_URL": pair.rest}
+    first, second = [await good("run", "trigger", "cli-none", env=env) for _ in range(2)]
+
+    for verb in ("cancel", "replay", "get"):
+        ended = await command("run", verb, NOBODY, env=env)
+        assert (ended.code, ended.lines) == (1, [f"broadaxe: no run {NOBODY}"]), verb
+    mixed = await command("run", "cancel", first, NOBODY, second, env=env)
+    assert (mixed.code, mixed.out, mixed.lines) == (1, "2 of 3 affected", [f"broadaxe: no run {NOBODY}"])
+    # What is over already cannot be cancelled, and nothing is wrong with that.
+    again = await command("run", "cancel", first, "--json", env=env)
+    assert (again.code, again.lines) == (0, [f"broadaxe: not cancelled: {first} is CANCELLED"])
+    assert json.loads(again.out) == {
+        "ids": [],
+        "unknown": [],
+        "unchanged": [{"id": first, "status": "CANCELLED"}],
+    }
+    waiting = await good("run", "trigger", "cli-none", env=env)
+    replayed = await command("run", "replay", waiting, second, env=env)
+    assert (replayed.code, replayed.out) == (1, "1 of 2 affected")
+    assert replayed.lines == [f"broadaxe: not run again: {waiting} is QUEUED"]
+    listed = await command("run", "list", "--workflow", NOBODY, env=env)
+    assert (listed.code, listed.lines) == (1, [f"broadaxe: no workflow {NOBODY}"])
+    for arguments in (("get", "x"), ("cancel", waiting, "x"), ("list", "--workflow", "x")):
+        wrong = await command("run", *arguments, env=env)
+        assert (wrong.code, len(wrong.lines)) == (2, 1)
+        assert "valid UUID" in wrong.err
+
+
+async def test_token_commands_of_an_unknown_tenant_exit_1(place: dict[str, str]) -> None:
+    for arguments in (("create",), ("list",), ("revoke", NOBODY)):
+        ended = await command("token", *arguments, "--tenant-id", NOBODY, env=place)
+        assert (ended.code, len(ended.lines)) == (1, 1), arguments
+        assert f"no tenant {NOBODY}" in ended.err
 
 
 async def test_token_revoked_is_refused_within_the_cache_time(place: dict[str, str], pair: Pair) -> None:

@@ -67,7 +67,7 @@ async def test_write_task_two_of_one_task_never_share_a_statement(ledger: Postgr
     ledger.database.instruments.counts.clear()
     held = await asyncio.gather(ledger.write_task(started(task)), ledger.write_task(completed(task)))
     assert held == [True, True]
-    assert ledger.database.instruments.counts["task_write_batch"] == 2
+    assert ledger.database.instruments.counts["task_write_batch_fenced"] == 2
 
 
 async def test_write_task_history_kept_only_if_held(ledger: PostgresLedger, dsn: str) -> None:

@@ -59,7 +59,7 @@ async def test_group_commit_lone_task_few_statements(ledger: PostgresLedger) -> 
     counts.clear()
     await run_one(ledger)
     assert counts == {
-        "BEGIN": 3, "COMMIT": 3, "lease_fence": 3, "task_create_batch": 1, "task_write_batch": 2,
+        "BEGIN": 3, "COMMIT": 3, "task_create_batch_fenced": 1, "task_write_batch_fenced": 2,
     }  # fmt: skip
 
 

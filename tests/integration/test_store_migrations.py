@@ -42,6 +42,14 @@ async def test_migrate_changed_migration_refused(dsn: str) -> None:
         await migrate(dsn)
 
 
+async def test_partitioned_tables_are_all_that_are_partitioned(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    listed = await connection.fetch("SELECT parent FROM partitioned_tables()")
+    found = await connection.fetch("SELECT partrelid::regclass::text FROM pg_partitioned_table")
+    await connection.close()
+    assert sorted(row[0] for row in listed) == sorted(row[0] for row in found)
+
+
 async def test_ensure_partitions_made_ahead_once(ledger: PostgresLedger) -> None:
     before = set(await ledger.partitions.days())
     horizon = await ledger.partitions.ensure_partitions(7)

@@ -15,7 +15,8 @@ ROOM = Path(broadaxe.store.__file__).parent
 def test_load_statements_each_is_named_and_used() -> None:
     statements = load_statements()
     code = "\n".join(path.read_text() for path in ROOM.parent.rglob("*.py"))
-    unused = [name for name in statements if f'"{name}"' not in code]
+    # `Transaction` picks the form of a statement that holds the leases too by this ending.
+    unused = [name for name in statements if f'"{name.removesuffix("_fenced")}"' not in code]
     assert unused == []
     assert len(statements) > 40
 

@@ -18,7 +18,7 @@ from broadaxe.clock import SystemClock, SystemIds
 from broadaxe.config.errors import SettingsError
 from broadaxe.config.settings import Settings
 from broadaxe.config.tls import server_tls
-from broadaxe.domain.errors import Unavailable
+from broadaxe.domain.errors import NotFound, Unavailable
 from broadaxe.domain.ids import TenantId
 from broadaxe.store import migrate as migrations
 from broadaxe.store.connection import Database
@@ -106,7 +106,7 @@ async def create_token(
     url: str | None = None,
     address: str | None = None,
 ) -> NewToken:
-    """Make and store a token; its addresses are the settings' unless given."""
+    """Make and store a token; its addresses are the settings' unless given. NotFound without the tenant."""
     issuer = TokenIssuer(
         load_keysets(settings.encryption).signing,
         server_url=url or settings.runtime.url,
@@ -116,25 +116,34 @@ async def create_token(
     )
     made = issuer.issue(TenantId(tenant_id or settings.seed.tenant_id), life=life)
     async with _database(settings) as database:
+        await _tenant(database, made.tenant_id)
         await Tokens(database).insert(made.tenant_id, made.token_id, name, made.expires_at)
     return NewToken(made.token_id, made.text, made.expires_at)
 
 
 async def list_tokens(settings: Settings, tenant_id: UUID | None) -> list[StoredToken]:
-    """The tenant's tokens, newest first."""
+    """The tenant's tokens, newest first. NotFound without the tenant."""
+    tenant = TenantId(tenant_id or settings.seed.tenant_id)
     async with _database(settings) as database:
-        return await Tokens(database).list_tokens(TenantId(tenant_id or settings.seed.tenant_id))
+        await _tenant(database, tenant)
+        return await Tokens(database).list_tokens(tenant)
 
 
 async def revoke_token(settings: Settings, tenant_id: UUID | None, token_id: UUID) -> bool:
-    """Void a token; False when the tenant has none of this id that still counts."""
+    """Void a token; False when the tenant has none of this id that counts. NotFound without the tenant."""
     tenant = TenantId(tenant_id or settings.seed.tenant_id)
     async with _database(settings) as database:
+        await _tenant(database, tenant)
         revoked = await Tokens(database).revoke(tenant, token_id)
         if revoked:
             body = json.dumps({"token_id": str(token_id)}).encode()
             await MessagePost(database).post([Message(tenant, MessageKind.TOKEN_REVOKED, body)])
         return revoked
+
+
+async def _tenant(database: Database, tenant_id: TenantId) -> None:
+    if await Tenants(database).get_tenant(tenant_id) is None:
+        raise NotFound(f"no tenant {tenant_id}: `broadaxe seed` makes the first one")
 
 
 def check(settings: Settings) -> None:

@@ -16,6 +16,11 @@ TIMEOUT = 30.0
 class ClientError(Exception):
     """The server refused, or could not be reached; the text is for a person."""
 
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """The HTTP status; None without an answer."""
+
 
 class BadEnvironment(Exception):
     """HATCHET_CLIENT_TOKEN is missing or is no token."""
@@ -47,6 +52,15 @@ class Client:
             raise BadEnvironment("HATCHET_CLIENT_TOKEN: is not an API token") from None
         return cls(url.rstrip("/"), token, tenant)
 
+    def find(self, path: str) -> Any:
+        """A GET of something that may not be there: None then. Raises `ClientError` for all else."""
+        try:
+            return self.call("GET", path)
+        except ClientError as error:
+            if error.status != 404:
+                raise
+            return None
+
     def call(self, method: str, path: str, query: dict[str, Any] | None = None, body: object = None) -> Any:
         """One request; the decoded JSON answer. Raises `ClientError`."""
         url = f"{self.url}{path}"
@@ -63,7 +77,7 @@ class Client:
             with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
                 return json.loads(response.read() or b"null")
         except urllib.error.HTTPError as error:
-            raise ClientError(_description(error)) from None
+            raise ClientError(_description(error), error.code) from None
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", error)
             raise ClientError(f"cannot reach {self.url}: {reason}") from None

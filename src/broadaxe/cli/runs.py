@@ -1,19 +1,22 @@
 """`broadaxe run ...`: list, get, trigger, cancel, replay, over the REST API."""
 
 import json
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
-from broadaxe.cli.client import Client
+from broadaxe.cli.client import Client, ClientError
 from broadaxe.cli.output import as_json, console, table
 from broadaxe.clock import SystemClock
 
 app = typer.Typer(no_args_is_help=True, help="Runs: list, get, trigger, cancel, replay.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
-Ids = Annotated[list[str], typer.Argument(help="Run ids.", show_default=False)]
+Ids = Annotated[list[UUID], typer.Argument(help="Ids of runs or of their tasks.", show_default=False)]
+FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 
 
 @app.command("list")
@@ -23,7 +26,7 @@ def list_runs(
         list[str] | None,
         typer.Option(help="QUEUED, RUNNING, COMPLETED, FAILED or CANCELLED; may be repeated."),
     ] = None,
-    workflow: Annotated[str | None, typer.Option(help="Only runs of the workflow with this id.")] = None,
+    workflow: Annotated[UUID | None, typer.Option(help="Only runs of the workflow with this id.")] = None,
     metadata: Annotated[
         list[str] | None, typer.Option(help="Only runs with this metadata, key:value; may be repeated.")
     ] = None,
@@ -45,6 +48,8 @@ def list_runs(
             "include_payloads": "false",
         },
     )
+    if workflow and not found["rows"] and client.find(f"/api/v1/workflows/{workflow}") is None:
+        raise ClientError(f"no workflow {workflow}")
     if json_output:
         as_json(found["rows"])
         return
@@ -66,11 +71,13 @@ def list_runs(
 
 @app.command("get")
 def get_run(
-    run: Annotated[str, typer.Argument(help="Run id.", show_default=False)], json_output: Json = False
+    run: Annotated[UUID, typer.Argument(help="Run id.", show_default=False)], json_output: Json = False
 ) -> None:
     """One run: its state, input, output and timeline."""
     client = Client.from_environment()
-    found = client.call("GET", f"/api/v1/stable/workflow-runs/{run}")
+    found = client.find(f"/api/v1/stable/workflow-runs/{run}")
+    if found is None:
+        raise ClientError(f"no run {run}")
     if json_output:
         as_json(found)
         return
@@ -114,25 +121,68 @@ def trigger_run(
 
 @app.command("cancel")
 def cancel_runs(runs: Ids, json_output: Json = False) -> None:
-    """Cancel runs."""
-    _change("cancel", runs, json_output)
+    """Cancel runs. Exit code 1 when one is not there; one that is over stays as it is."""
+    changed = _change("cancel", runs)
+    changed.tell(json_output, "not cancelled")
+    if changed.unknown or not set(changed.unchanged.values()) <= FINAL:
+        raise typer.Exit(1)
 
 
 @app.command("replay")
 def replay_runs(runs: Ids, json_output: Json = False) -> None:
-    """Run final runs again."""
-    _change("replay", runs, json_output)
+    """Run final runs again. Exit code 1 when one is not there or not over."""
+    changed = _change("replay", runs)
+    changed.tell(json_output, "not run again")
+    if changed.unknown or changed.unchanged:
+        raise typer.Exit(1)
 
 
-def _change(verb: str, runs: list[str], json_output: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    ids: list[str]
+    unknown: list[str]
+    unchanged: dict[str, str]
+    """Status by id."""
+
+    def tell(self, json_output: bool, why: str) -> None:
+        """What was done on standard output; what was not, a line each on standard error."""
+        if json_output:
+            unchanged = [{"id": one, "status": status} for one, status in self.unchanged.items()]
+            as_json({"ids": self.ids, "unknown": self.unknown, "unchanged": unchanged})
+        else:
+            asked = len(self.ids) + len(self.unknown) + len(self.unchanged)
+            console.print(f"{len(self.ids)} of {asked} affected")
+        for one, status in self.unchanged.items():
+            typer.echo(f"broadaxe: {why}: {one} is {status}", err=True)
+        for one in self.unknown:
+            typer.echo(f"broadaxe: no run {one}", err=True)
+
+
+def _change(verb: str, runs: list[UUID]) -> _Changed:
     client = Client.from_environment()
+    asked = list(dict.fromkeys(str(run) for run in runs))
     path = f"/api/v1/stable/tenants/{client.tenant}/tasks/{verb}"
-    found = client.call("POST", path, body={"externalIds": runs})
-    ids = found.get("ids") or []
-    if json_output:
-        as_json({"ids": ids})
-    else:
-        console.print(f"{len(ids)} of {len(runs)} affected")
+    ids = client.call("POST", path, body={"externalIds": asked}).get("ids") or []
+    changed = _Changed(ids, [], {})
+    # The server leaves out what it did not change: why is asked for these alone.
+    for one in asked:
+        if one in ids:
+            continue
+        status = _status(client, one)
+        if status is None:
+            changed.unknown.append(one)
+        else:
+            changed.unchanged[one] = status
+    return changed
+
+
+def _status(client: Client, one: str) -> str | None:
+    """Of a run or a task; None when there is none."""
+    status = client.find(f"/api/v1/stable/workflow-runs/{one}/status")
+    if status is None:
+        task = client.find(f"/api/v1/stable/tasks/{one}")
+        status = None if task is None else task["status"]
+    return None if status is None else str(status)
 
 
 def _object(text: str, option: str) -> dict[str, Any]:

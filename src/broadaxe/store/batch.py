@@ -8,7 +8,6 @@ import msgspec
 
 from broadaxe.store.claims import Claims
 from broadaxe.store.event_ledger import NewEvent
-from broadaxe.store.instruments import Parent
 from broadaxe.store.ledger import (
     Changed,
     LogLine,
@@ -36,16 +35,16 @@ from broadaxe.store.rows import (
 )
 from broadaxe.store.run_ledger import ChangeResult, NewRun, RunChange
 from broadaxe.store.run_rows import RUN_COLUMNS, WAIT_COLUMNS, met_row, run_row, run_write_row, wait_row
-from broadaxe.store.session import Record, Session
+from broadaxe.store.session import Record
 from broadaxe.store.statements import statement
+from broadaxe.store.transaction import Transaction
 
 
 class Batch:
     """Applies operations inside an open transaction. `rows` counts what was written."""
 
-    def __init__(self, session: Session, parent: Parent, now: Callable[[], datetime]) -> None:
-        self._session = session
-        self._parent = parent
+    def __init__(self, transaction: Transaction, now: Callable[[], datetime]) -> None:
+        self._transaction = transaction
         self._now = now
         self.rows = 0
         self.posted: list[Record] = []
@@ -54,7 +53,7 @@ class Batch:
     async def apply(self, ops: Sequence[Pending]) -> list[object]:
         """The result of each operation, to be told once the transaction is committed."""
         tasks = [task for op in ops for task in op.tasks]
-        claims = Claims(self._session, self._parent, self._now)
+        claims = Claims(self._transaction, self._now)
         holders = await claims.take(ops, tasks)
         new = [task for task in tasks if task.facts.run_id not in holders]
         await self._create(new)
@@ -131,10 +130,9 @@ class Batch:
         """Opens runs that are over; those that were not."""
         if not changes:
             return set()
-        rows = await self._session.fetch(
+        rows = await self._transaction.fetch(
             statement("run_write_batch"),
             *columns_of(map(run_write_row, changes), 4),
-            parent=self._parent,
             batch=len(changes),
         )
         self.rows += len(rows)
@@ -149,14 +147,12 @@ class Batch:
                 first.setdefault(task.facts.id, task)
         created: set[UUID] = set()
         if first:
-            rows = await self._session.fetch(
-                statement("step_create_batch"),
-                *columns_of(map(task_row, first.values()), TASK_COLUMNS),
-                parent=self._parent,
-                batch=len(first),
+            created = set(
+                await self._transaction.write(
+                    "step_create_batch", columns_of(map(task_row, first.values()), TASK_COLUMNS)
+                )
             )
-            self.rows += len(rows)
-            created = {row[0] for row in rows}
+            self.rows += len(created)
             notes = [
                 row for task in first.values() if task.facts.id in created for row in new_note_rows(task)
             ]
@@ -171,10 +167,9 @@ class Batch:
             await self._insert("wait_meet_batch", columns_of(met, 6))
         ended = [change for change in changes if change.end is not None]
         if ended:
-            await self._session.fetch(
+            await self._transaction.fetch(
                 statement("run_write_batch"),
                 *columns_of(map(run_write_row, ended), 4),
-                parent=self._parent,
                 batch=len(ended),
             )
             self.rows += len(ended)
@@ -185,11 +180,10 @@ class Batch:
         wanted = sorted({(task_id, change.tenant_id) for change in changes for task_id in change.ids})
         if not wanted:
             return [[] for _ in changes]
-        rows = await self._session.fetch(
+        rows = await self._transaction.fetch(
             statement("task_lock_batch"),
             [tenant_id for _, tenant_id in wanted],
             [task_id for task_id, _ in wanted],
-            parent=self._parent,
             batch=len(wanted),
         )
         stored = {(row["tenant_id"], row["id"]): task_of(row) for row in rows}
@@ -201,23 +195,27 @@ class Batch:
 
     async def _post(self, messages: Sequence[Message]) -> None:
         if messages:
-            self.posted += await put_messages(self._session, messages, self._parent)
+            await self._transaction.hold()
+            self.posted += await put_messages(self._transaction.session, messages, self._transaction.parent)
             self.rows += len(messages)
 
     async def _insert(self, name: str, columns: list[list[object]]) -> None:
-        await self._session.fetch(statement(name), *columns, parent=self._parent, batch=len(columns[0]))
+        await self._transaction.fetch(statement(name), *columns, batch=len(columns[0]))
         self.rows += len(columns[0])
 
     async def _create(self, new: Sequence[NewTask | NewRun]) -> None:
         runs = [one for one in new if isinstance(one, NewRun)]
         if runs:
-            await self._insert(
-                "run_create_batch", columns_of((run_row(run.facts) for run in runs), RUN_COLUMNS)
-            )
+            rows = columns_of((run_row(run.facts) for run in runs), RUN_COLUMNS)
+            await self._transaction.insert("run_create_batch", rows)
+            self.rows += len(runs)
         tasks = [one for one in new if isinstance(one, NewTask)]
         tasks += [task for run in runs for task in run.tasks]
         if tasks:
-            await self._insert("task_create_batch", columns_of(map(task_row, tasks), TASK_COLUMNS))
+            await self._transaction.insert(
+                "task_create_batch", columns_of(map(task_row, tasks), TASK_COLUMNS)
+            )
+            self.rows += len(tasks)
 
     async def _add_events(self, events: Sequence[NewEvent], missing: Container[UUID]) -> None:
         if not events:
@@ -236,11 +234,9 @@ class Batch:
             return set()
         order = sorted(range(len(writes)), key=lambda item: writes[item].task_id)
         columns = columns_of((write_row(writes[item]) for item in order), 22)
-        rows = await self._session.fetch(
-            statement("task_write_batch"), *columns, parent=self._parent, batch=len(writes)
-        )
-        self.rows += len(rows)
-        kept = [writes[item] for item in sorted(order[row[0] - 1] for row in rows)]
+        items = await self._transaction.write("task_write_batch", columns)
+        self.rows += len(items)
+        kept = [writes[item] for item in sorted(order[item - 1] for item in items)]
         await self._keep_history(kept)
         return {write.task_id for write in kept}
 

@@ -7,14 +7,13 @@ from uuid import UUID
 from broadaxe.domain.idempotency import winners
 from broadaxe.domain.schedule import SkipReason
 from broadaxe.store.event_ledger import KeyHolder
-from broadaxe.store.instruments import Parent
 from broadaxe.store.ledger import NewTask
 from broadaxe.store.pending import Pending
 from broadaxe.store.rows import columns_of, fire_row, scheduled_row, skip_row
 from broadaxe.store.run_ledger import NewRun
 from broadaxe.store.schedule_ledger import NOBODY, SkipRecord
-from broadaxe.store.session import Session
 from broadaxe.store.statements import statement
+from broadaxe.store.transaction import Transaction
 
 ClaimKey = tuple[UUID, UUID, str]
 TenantKey = tuple[UUID, str]
@@ -23,9 +22,8 @@ TenantKey = tuple[UUID, str]
 class Claims:
     """Takes and frees them inside an open transaction. `rows` counts what was written."""
 
-    def __init__(self, session: Session, parent: Parent, now: Callable[[], datetime]) -> None:
-        self._session = session
-        self._parent = parent
+    def __init__(self, transaction: Transaction, now: Callable[[], datetime]) -> None:
+        self._transaction = transaction
         self._now = now
         self.rows = 0
 
@@ -53,11 +51,10 @@ class Claims:
             # In the order of their keys, so that two processes never wait for each other in a circle.
             rows.sort(key=lambda row: row[:3])
             columns = columns_of(rows if cron else [scheduled_row(row) for row in rows], width)
-            found = await self._session.fetch(
+            found = await self._transaction.fetch(
                 statement(name),
                 *columns,
                 *(() if cron else (self._now(),)),
-                parent=self._parent,
                 batch=len(rows),
             )
             self.rows += len(found)
@@ -76,15 +73,13 @@ class Claims:
         # In the order of their keys, so that two processes never wait for each other in a circle.
         rows = [(*key, first[key]) for key in sorted(first)]
         columns = columns_of(rows, 4)
-        taken = await self._session.fetch(
-            statement("child_claim_batch"), *columns, parent=self._parent, batch=len(rows)
-        )
+        taken = await self._transaction.fetch(statement("child_claim_batch"), *columns, batch=len(rows))
         self.rows += len(taken)
         free = {record[0] for record in taken}
         lost = [key for key, run in first.items() if run not in free]
         if lost:
-            found = await self._session.fetch(
-                statement("child_claim_holders"), *columns_of(lost, 3), parent=self._parent, batch=len(lost)
+            found = await self._transaction.fetch(
+                statement("child_claim_holders"), *columns_of(lost, 3), batch=len(lost)
             )
             for record in found:
                 first[lost[record[0] - 1]] = record[1]
@@ -125,8 +120,8 @@ class Claims:
             lost = [key for key in left if key not in owners]
             if not lost:
                 break
-            found = await self._session.fetch(
-                statement("key_holders"), *columns_of(lost, 2), parent=self._parent, batch=len(lost)
+            found = await self._transaction.fetch(
+                statement("key_holders"), *columns_of(lost, 2), batch=len(lost)
             )
             owners |= {lost[record[0] - 1]: record[1] for record in found}
             # A key that another process freed in between is taken after all.
@@ -142,8 +137,8 @@ class Claims:
             assert claim is not None
             latest = max(latest, facts.created_at)
             rows.append((*key, facts.run_id, claim.expires_at, claim.until_end))
-        taken = await self._session.fetch(
-            statement("key_claim_batch"), *columns_of(rows, 5), latest, parent=self._parent, batch=len(rows)
+        taken = await self._transaction.fetch(
+            statement("key_claim_batch"), *columns_of(rows, 5), latest, batch=len(rows)
         )
         self.rows += len(taken)
         return {record[0] for record in taken}
@@ -156,8 +151,8 @@ class Claims:
             if task.claim is not None
         ]
         if rows:
-            await self._session.fetch(
-                statement("child_claim_withdraw"), *columns_of(rows, 4), parent=self._parent, batch=len(rows)
+            await self._transaction.fetch(
+                statement("child_claim_withdraw"), *columns_of(rows, 4), batch=len(rows)
             )
 
     async def _unfire(self, tasks: Sequence[NewTask | NewRun]) -> None:
@@ -169,13 +164,9 @@ class Claims:
                 if task.fire is not None and task.fire.cron is cron
             ]
             if rows:
-                await self._session.fetch(
-                    statement(name), *columns_of(rows, 3), SkipReason.KEY_HELD, parent=self._parent
-                )
+                await self._transaction.fetch(statement(name), *columns_of(rows, 3), SkipReason.KEY_HELD)
 
     async def free_keys(self, runs: Sequence[UUID]) -> None:
         """Let go of the idempotency keys of runs that are over."""
         if runs:
-            await self._session.fetch(
-                statement("key_release_batch"), list(runs), parent=self._parent, batch=len(runs)
-            )
+            await self._transaction.fetch(statement("key_release_batch"), list(runs), batch=len(runs))

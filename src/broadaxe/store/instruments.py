@@ -104,8 +104,12 @@ class Instruments:
         rows: Callable[[Result], int],
         parent: Parent,
         batch: int,
+        *,
+        writes: bool = False,
     ) -> Result:
-        """Awaits one statement, with its span, duration and count. Errors pass through."""
+        """Awaits one statement, with its span, duration and count. Errors pass through.
+
+        `writes`: `rows` counts what was written, not what came back."""
         self.counts[statement.name] += 1
         span = self.start(statement.span, parent, statement.operation, statement.target, statement.text)
         if batch and span.recording:
@@ -127,8 +131,7 @@ class Instruments:
         self._ended(statement.operation, statement.target, began, "")
         self._tell(statement, began, "")
         if span.recording:
-            written = T.ATTR_ROWS_CHANGED if statement.silent else T.ATTR_DB_RESPONSE_RETURNED_ROWS
-            span.set(written, rows(result))
+            span.set(T.ATTR_ROWS_CHANGED if writes else T.ATTR_DB_RESPONSE_RETURNED_ROWS, rows(result))
             span.end()
         return result
 

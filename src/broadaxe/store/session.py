@@ -68,9 +68,16 @@ class Session:
         return self._connection.is_closed()
 
     async def fetch(
-        self, statement: Statement, *args: object, parent: Parent = None, batch: int = 0
+        self,
+        statement: Statement,
+        *args: object,
+        parent: Parent = None,
+        batch: int = 0,
+        changed: Callable[[list[Record]], int] | None = None,
     ) -> list[Record]:
-        """Runs a statement; its rows. Errors are the driver's. `batch`: how many items the arrays hold."""
+        """Runs a statement; its rows. Errors are the driver's. `batch`: how many items the arrays hold.
+
+        `changed`: how many rows it wrote, for telemetry, when its answer says so."""
         connection = self._connection
 
         if statement.silent:
@@ -78,13 +85,14 @@ class Session:
             async def write() -> str:
                 return await connection.execute(statement.text, *args)
 
-            await self._instruments.run(statement, write, _written, parent, batch)
+            await self._instruments.run(statement, write, _written, parent, batch, writes=True)
             return []
 
         async def call() -> list[Record]:
             return await connection.fetch(statement.text, *args)
 
-        return await self._instruments.run(statement, call, len, parent, batch)
+        writes = changed is not None
+        return await self._instruments.run(statement, call, changed or len, parent, batch, writes=writes)
 
     async def fetch_value(self, statement: Statement, *args: object, parent: Parent = None) -> Any:
         """The first column of the first row, None without rows."""

@@ -8,7 +8,7 @@ its id, so that after a cut during COMMIT the database can be asked what became 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -33,19 +33,13 @@ from broadaxe.store.run_ledger import ChangeResult, NewRun, RunChange
 from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.store.session import Record, Session
 from broadaxe.store.statements import statement
+from broadaxe.store.transaction import LeaseLost, Transaction
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.context import TraceContext
+from broadaxe.telemetry.tracer import NOOP
 
 _log = logging.getLogger("broadaxe.store")
 _KIND = ((T.LABEL_KIND, "task"),)
-
-
-class _LeaseLost(Exception):
-    """Other engines took some of the leases."""
-
-    def __init__(self, partitions: Collection[int]) -> None:
-        super().__init__()
-        self.partitions = partitions
 
 
 class _Refused(Exception):
@@ -257,7 +251,7 @@ class GroupCommitWriter:
                 rest = [op for group in reversed(groups) for op in group]
                 self._queue.give_back(ops + rest)
                 return
-            except _LeaseLost as loss:
+            except LeaseLost as loss:
                 for op in ops:
                     if op.partition in loss.partitions:
                         self._queue.release(op)
@@ -282,11 +276,12 @@ class GroupCommitWriter:
         conflicts = 0
         while True:
             session = await self._connected()
-            trace = CommitTrace(self._db.instruments.tracer, ops, fences[0] if len(fences) == 1 else None)
+            fence = fences[0] if len(fences) == 1 else None
+            trace = CommitTrace(self._db.instruments.tracer, ops, fence, self._db.clock.now_ns())
             began = self._db.clock.monotonic()
             try:
                 results, posted = await self._attempt(session, ops, fences, trace)
-            except _LeaseLost as loss:
+            except LeaseLost as loss:
                 trace.failed("fenced")
                 for fence in fences:
                     if fence.partition in loss.partitions:
@@ -317,33 +312,14 @@ class GroupCommitWriter:
             return
 
     def _fences(self, ops: list[Pending]) -> list[Fence]:
-        """What the transaction must still find; `_LeaseLost` when something is not owned any more."""
+        """What the transaction must still find; `LeaseLost` when something is not owned any more."""
         if self._owns is None:
             return []
         partitions = sorted({op.partition for op in ops if op.partition is not None})
         lost = [partition for partition in partitions if partition not in self._owns]
         if lost:
-            raise _LeaseLost(lost)
+            raise LeaseLost(lost)
         return [self._owns[partition] for partition in partitions]
-
-    async def _open(self, session: Session, fences: list[Fence], trace: CommitTrace) -> str:
-        """Begins, and holds the leases; the transaction's name. `_LeaseLost` after a rollback."""
-        await session.begin()
-        if not fences:
-            name = await session.fetch_value(statement("transaction_name"), parent=trace.parent)
-            return str(name)
-        rows = await session.fetch(
-            statement("lease_fence"),
-            [fence.partition for fence in fences],
-            [fence.epoch for fence in fences],
-            fences[0].engine_id,
-            parent=trace.parent,
-        )
-        if len(rows) < len(fences):
-            await session.rollback(trace.parent)
-            kept = {row[1] for row in rows}
-            raise _LeaseLost({fence.partition for fence in fences} - kept)
-        return str(rows[0][0])
 
     @staticmethod
     def _is_missing_partition(error: Exception) -> bool:
@@ -356,17 +332,23 @@ class GroupCommitWriter:
     async def _attempt(
         self, session: Session, ops: list[Pending], fences: list[Fence], trace: CommitTrace
     ) -> tuple[list[object], list[Record]]:
-        transaction: str | None = None
         results: list[object] = []
         committing = False
-        batch = Batch(session, trace.parent, self._db.clock.now)
+        transaction = Transaction(session, fences, trace.parent)
+        batch = Batch(transaction, self._db.clock.now)
         try:
-            transaction = await self._open(session, fences, trace)
+            await session.begin()
             results = await batch.apply(ops)
+            await transaction.hold()  # what wrote nothing is acknowledged under the leases too
             trace.rows = batch.rows
             committing = True
-            await session.commit(trace.parent)
+            trace.committing(self._db.clock.now_ns())
+            await session.commit(NOOP)  # its time is told by the flush
             return results, batch.posted
+        except LeaseLost:
+            if not await session.rollback(trace.parent):
+                self._session = None
+            raise
         except DRIVER_ERRORS as error:
             kind = classify(error)
             if session.closed or kind is Failure.AWAY or committing:
@@ -376,8 +358,8 @@ class GroupCommitWriter:
                     self._db.lost(error)
                 if (
                     committing
-                    and transaction is not None
-                    and await self._was_committed(transaction, session.pid)
+                    and transaction.name is not None
+                    and await self._was_committed(transaction.name, session.pid)
                 ):
                     return results, batch.posted
                 raise _NotCommitted from error

@@ -53,6 +53,8 @@ ATTR_BATCH_SIZE: Final = Attr("hatchet.run/batch.size", int, False)
 ATTR_BATCH_MEMBERS: Final = Attr("hatchet.run/batch.members", int, False)
 ATTR_BATCH_FAILED: Final = Attr("hatchet.run/batch.failed", int, False)
 ATTR_FLUSH_KIND: Final = Attr("hatchet.run/flush.kind", str, True)
+ATTR_FLUSH_WAITED_US: Final = Attr("hatchet.run/flush.waited_us", int, False)
+ATTR_FLUSH_COMMIT_US: Final = Attr("hatchet.run/flush.commit_us", int, False)
 ATTR_WAIT_REASON: Final = Attr("hatchet.run/wait.reason", str, True)
 ATTR_ROWS_CHANGED: Final = Attr("hatchet.run/rows.changed", int, False)
 ATTR_ROWS_READ: Final = Attr("hatchet.run/rows.read", int, False)
@@ -180,7 +182,8 @@ _OF_SPAN_COMMIT_WAIT = frozenset((
 SPAN_COMMIT_WAIT: Final = SpanName("hatchet.run/commit-wait", SpanKind.INTERNAL, _OF_SPAN_COMMIT_WAIT)
 _OF_SPAN_FLUSH = frozenset((
     ATTR_TENANT_ID, ATTR_ERROR_TYPE, ATTR_REPLAYED, ATTR_BATCH_SIZE, ATTR_BATCH_MEMBERS, ATTR_BATCH_FAILED,
-    ATTR_FLUSH_KIND, ATTR_ROWS_CHANGED, ATTR_ROWS_READ, ATTR_EPOCH, ATTR_PARTITION,
+    ATTR_FLUSH_KIND, ATTR_ROWS_CHANGED, ATTR_ROWS_READ, ATTR_FLUSH_WAITED_US, ATTR_FLUSH_COMMIT_US,
+    ATTR_EPOCH, ATTR_PARTITION,
 ))
 SPAN_FLUSH: Final = SpanName("hatchet.run/flush", SpanKind.INTERNAL, _OF_SPAN_FLUSH)
 _OF_SPAN_DELIVER_RESULT = frozenset((

@@ -1,16 +1,24 @@
 -- What can run, and who runs it.
 
 CREATE TABLE workflow (
-    created_at timestamptz NOT NULL,
-    updated_at timestamptz NOT NULL,
-    deleted_at timestamptz,
-    paused     boolean NOT NULL DEFAULT false,
-    id         uuid NOT NULL,
-    tenant_id  uuid NOT NULL,
-    name       text NOT NULL,
+    created_at      timestamptz NOT NULL,
+    updated_at      timestamptz NOT NULL,
+    deleted_at      timestamptz,
+    paused_at       timestamptz,
+    resumed_at      timestamptz,
+    -- Seconds.
+    pause_ttl       double precision NOT NULL DEFAULT 0,
+    pause_crons     smallint NOT NULL DEFAULT 0,
+    pause_scheduled smallint NOT NULL DEFAULT 0,
+    id              uuid NOT NULL,
+    tenant_id       uuid NOT NULL,
+    name            text NOT NULL,
+    -- The newest version's event keys, so that all of a tenant's can be read without its definitions.
+    event_keys      text[] NOT NULL DEFAULT '{}',
     PRIMARY KEY (tenant_id, id),
     UNIQUE (tenant_id, name)
 );
+CREATE INDEX workflow_pause ON workflow (tenant_id, id) WHERE paused_at IS NOT NULL OR resumed_at IS NOT NULL;
 
 CREATE TABLE workflow_version (
     created_at  timestamptz NOT NULL,

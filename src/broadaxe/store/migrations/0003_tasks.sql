@@ -33,7 +33,10 @@ CREATE TABLE task (
     error             bytea,
     child_key         text,
     desired_labels    bytea,
-    CONSTRAINT task_state_known CHECK (state IN (1, 2, 3, 10, 11, 12)),
+    -- A JSON object of what started the task, for its worker.
+    triggers          bytea,
+    -- 4: a step that is run again and is not decided yet.
+    CONSTRAINT task_state_known CHECK (state IN (1, 2, 3, 4, 10, 11, 12)),
     PRIMARY KEY (tenant_id, id)
 ) PARTITION BY RANGE (id);
 -- Take-over reads every task that is not final, oldest first.
@@ -93,6 +96,8 @@ CREATE TABLE log_line (
     metadata   bytea NOT NULL
 ) PARTITION BY RANGE (task_id);
 CREATE INDEX log_line_task ON log_line (task_id, created_at);
+-- Lines of all tasks of a tenant.
+CREATE INDEX log_line_tenant ON log_line (tenant_id, created_at);
 
 -- The lower bound of the UUIDv7s that are made from that moment on.
 CREATE FUNCTION uuid7_floor(at timestamptz) RETURNS uuid
@@ -100,18 +105,24 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
 $$;
 
--- In the order in which a group commit touches them, so that dropping them never waits in a circle.
+-- All that are partitioned, those of later migrations too, in the order in which a group commit touches them,
+-- so that dropping them never waits in a circle.
 CREATE FUNCTION partitioned_tables() RETURNS TABLE (parent text, settings text)
 LANGUAGE sql IMMUTABLE AS $$
     -- A task is inserted once and updated twice within seconds. Half a page of room keeps those versions on
     -- its page, where the next update reclaims them: measured, fuller pages grow the table and the WAL.
     SELECT * FROM (VALUES
         ('child_claim', 'fillfactor = 100'),
+        ('run', 'fillfactor = 80'),
         ('task', 'fillfactor = 50, autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_threshold = 2000, '
                  'autovacuum_vacuum_cost_delay = 0'),
+        ('run_wait', 'fillfactor = 80'),
         ('attempt', 'fillfactor = 100'),
         ('task_note', 'fillfactor = 100'),
-        ('log_line', 'fillfactor = 100')
+        ('log_line', 'fillfactor = 100'),
+        ('user_event', 'fillfactor = 100'),
+        ('event_run', 'fillfactor = 100'),
+        ('event_failure', 'fillfactor = 100')
     ) AS t (parent, settings)
 $$;
 
@@ -130,7 +141,8 @@ BEGIN
             child := family.parent || to_char(day, '"_p"YYYYMMDD');
             CONTINUE WHEN to_regclass(child) IS NOT NULL;
             EXECUTE format(
-                'CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES) WITH (%s)', child, family.parent, family.settings);
+                'CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES) WITH (%s)',
+                child, family.parent, family.settings);
             EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', family.parent, child,
                 uuid7_floor(day::timestamp AT TIME ZONE 'UTC'),
                 uuid7_floor((day + 1)::timestamp AT TIME ZONE 'UTC'));
@@ -149,8 +161,9 @@ LANGUAGE sql STABLE AS $$
     ORDER BY 1
 $$;
 
--- Drops one day of every family; when tasks of that day are not final yet, takes away others instead, at most
--- `most` rows of each family a call. Returns how many tables were dropped and how many rows deleted.
+-- Drops one day of every family; when tasks or runs of that day are not over yet, takes away the others instead,
+-- at most `most` rows of each family a call. A run that is not over keeps all its tasks: those behind them need
+-- their outputs. Events go in any case. Returns how many tables were dropped and how many rows deleted.
 -- A drop locks the parents: it waits for that a second at most, since everybody else would wait behind it.
 CREATE FUNCTION drop_partition_day(day date, most integer) RETURNS TABLE (dropped integer, emptied bigint)
 LANGUAGE plpgsql SET lock_timeout = '1s' AS $$
@@ -160,6 +173,7 @@ DECLARE
     live boolean;
     gone bigint;
     stale text;
+    kept text;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('broadaxe.partitions'));
     dropped := 0;
@@ -168,17 +182,28 @@ BEGIN
         RETURN NEXT;
         RETURN;
     END IF;
-    EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE state < 10)', 'task' || suffix) INTO live;
+    EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE state < 10) OR EXISTS (SELECT FROM %I WHERE finished_at IS NULL)',
+                   'task' || suffix, 'run' || suffix) INTO live;
+    kept := format('(SELECT r.id FROM %I r WHERE r.finished_at IS NULL)', 'run' || suffix);
     FOR family IN SELECT * FROM partitioned_tables() LOOP
+        CONTINUE WHEN to_regclass(family.parent || suffix) IS NULL;
         IF live THEN
-            IF family.parent = 'task' THEN
-                stale := format('SELECT ctid FROM %I WHERE state >= 10 LIMIT %s', 'task' || suffix, most);
+            CASE family.parent
+            WHEN 'task' THEN
+                stale := format('SELECT ctid FROM %I WHERE state >= 10 AND run_id NOT IN %s LIMIT %s',
+                                'task' || suffix, kept, most);
+            WHEN 'run' THEN
+                stale := format('SELECT ctid FROM %I WHERE finished_at IS NOT NULL LIMIT %s', 'run' || suffix, most);
+            WHEN 'user_event', 'event_run', 'event_failure' THEN
+                stale := format('SELECT ctid FROM %I LIMIT %s', family.parent || suffix, most);
+            WHEN 'run_wait' THEN
+                stale := format('SELECT ctid FROM %I WHERE run_id NOT IN %s LIMIT %s', 'run_wait' || suffix, kept, most);
             ELSE
                 stale := format(
-                    'SELECT f.ctid FROM %I f WHERE NOT EXISTS (SELECT FROM %I t WHERE t.id = f.%I AND t.state < 10) '
-                    'LIMIT %s', family.parent || suffix, 'task' || suffix,
-                    CASE family.parent WHEN 'child_claim' THEN 'parent_task_id' ELSE 'task_id' END, most);
-            END IF;
+                    'SELECT f.ctid FROM %I f WHERE NOT EXISTS (SELECT FROM %I t WHERE t.id = f.%I '
+                    'AND (t.state < 10 OR t.run_id IN %s)) LIMIT %s', family.parent || suffix, 'task' || suffix,
+                    CASE family.parent WHEN 'child_claim' THEN 'parent_task_id' ELSE 'task_id' END, kept, most);
+            END CASE;
             EXECUTE format('DELETE FROM %I WHERE ctid = ANY (ARRAY(%s))', family.parent || suffix, stale);
             GET DIAGNOSTICS gone = ROW_COUNT;
             emptied := emptied + gone;

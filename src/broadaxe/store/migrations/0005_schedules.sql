@@ -1,14 +1,4 @@
--- Crons, planned runs, and what became of each due time; workflows that are paused.
-
-ALTER TABLE workflow
-    ADD COLUMN paused_at       timestamptz,
-    ADD COLUMN resumed_at      timestamptz,
-    -- Seconds.
-    ADD COLUMN pause_ttl       double precision NOT NULL DEFAULT 0,
-    ADD COLUMN pause_crons     smallint NOT NULL DEFAULT 0,
-    ADD COLUMN pause_scheduled smallint NOT NULL DEFAULT 0,
-    DROP COLUMN paused;
-CREATE INDEX workflow_pause ON workflow (tenant_id, id) WHERE paused_at IS NOT NULL OR resumed_at IS NOT NULL;
+-- Crons, planned runs, and what became of each due time.
 
 CREATE TABLE cron (
     created_at    timestamptz NOT NULL,
@@ -73,6 +63,3 @@ CREATE TABLE fire (
 );
 -- Rows come in the order of their times: block ranges find the old ones.
 CREATE INDEX fire_due ON fire USING brin (due_at) WITH (pages_per_range = 32);
-
--- Lines of all tasks of a tenant.
-CREATE INDEX log_line_tenant ON log_line (tenant_id, created_at);

@@ -1,4 +1,4 @@
--- Several engines on one database: who is alive, how tenants are spread, and messages to one engine.
+-- Several engines on one database: who is alive, and how tenants are spread.
 
 CREATE TABLE engine (
     seen_at     timestamptz NOT NULL,
@@ -22,10 +22,3 @@ CREATE FUNCTION tenant_partition(tenant uuid, partitions integer) RETURNS smalli
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT (((get_byte(uuid_send(tenant), 14) << 8) + get_byte(uuid_send(tenant), 15)) % partitions)::smallint
 $$;
-
-ALTER TABLE lease ADD COLUMN offered_to uuid;
-
--- A message is for the owner of a tenant (partition) or for one engine.
-ALTER TABLE message ALTER COLUMN partition DROP NOT NULL;
-ALTER TABLE message ADD COLUMN engine_id uuid;
-ALTER TABLE message ADD CONSTRAINT message_addressed CHECK ((partition IS NULL) <> (engine_id IS NULL));

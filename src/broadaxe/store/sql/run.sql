@@ -2,12 +2,27 @@
 tenant_id, id, workflow_id, version_id, priority, created_at, input, metadata, trace, parent_task_id, parent_run_id,
 child_index, child_key, desired_worker_id, desired_labels, triggers, state, finished_at
 
--- name: run_create_batch (INSERT run): Creates runs of several steps.
-INSERT INTO run ({run_columns})
-SELECT * FROM unnest(
+-- fragment: new_runs
+unnest(
     $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::smallint[], $6::timestamptz[], $7::bytea[], $8::bytea[],
     $9::bytea[], $10::uuid[], $11::uuid[], $12::integer[], $13::text[], $14::uuid[], $15::bytea[], $16::bytea[],
     $17::smallint[], $18::timestamptz[])
+
+-- name: run_create_batch (INSERT run): Creates runs of several steps.
+INSERT INTO run ({run_columns})
+SELECT * FROM {new_runs}
+
+-- name: run_create_batch_fenced (INSERT run): The same if all leases are held still, which it holds; names the transaction.
+WITH fence AS (
+    SELECT l.partition FROM unnest($19::smallint[], $20::bigint[]) AS f (partition, epoch)
+    JOIN lease l ON l.partition = f.partition AND l.epoch = f.epoch AND l.engine_id = $21
+    ORDER BY l.partition FOR SHARE OF l
+), written AS (
+    INSERT INTO run ({run_columns})
+    SELECT * FROM {new_runs} WHERE (SELECT count(*) FROM fence) = cardinality($19)
+    RETURNING 1
+)
+SELECT pg_current_xact_id()::text, (SELECT array_agg(partition) FROM fence), (SELECT count(*) FROM written)
 
 -- name: run_write_batch (UPDATE run): Ends runs that are not over, and opens again those that are.
 UPDATE run r

@@ -4,27 +4,50 @@ parent_task_id, parent_run_id, child_index, child_key, desired_worker_id, desire
 state, attempt, queued_at, app_retries, internal_retries, worker_id, assigned_at, started_at, finished_at,
 retry_at, timeout_at, slot_released, output, error
 
--- name: task_create_batch (INSERT task): Creates tasks, one element of each array a task.
-INSERT INTO task ({task_columns})
-SELECT * FROM unnest(
+-- fragment: new_tasks
+unnest(
     $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::smallint[], $8::timestamptz[],
     $9::bytea[], $10::bytea[], $11::bytea[], $12::uuid[], $13::uuid[], $14::integer[], $15::text[], $16::uuid[],
     $17::bytea[], $18::bytea[], $19::smallint[], $20::integer[], $21::timestamptz[], $22::integer[], $23::integer[],
     $24::uuid[], $25::timestamptz[], $26::timestamptz[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[],
     $30::boolean[], $31::bytea[], $32::bytea[])
+
+-- name: task_create_batch (INSERT task): Creates tasks, one element of each array a task.
+INSERT INTO task ({task_columns})
+SELECT * FROM {new_tasks}
+
+-- name: task_create_batch_fenced (INSERT task): The same if all leases are held still, which it holds; names the transaction.
+WITH fence AS (
+    SELECT l.partition FROM unnest($33::smallint[], $34::bigint[]) AS f (partition, epoch)
+    JOIN lease l ON l.partition = f.partition AND l.epoch = f.epoch AND l.engine_id = $35
+    ORDER BY l.partition FOR SHARE OF l
+), written AS (
+    INSERT INTO task ({task_columns})
+    SELECT * FROM {new_tasks} WHERE (SELECT count(*) FROM fence) = cardinality($33)
+    RETURNING 1
+)
+SELECT pg_current_xact_id()::text, (SELECT array_agg(partition) FROM fence), (SELECT count(*) FROM written)
 
 -- name: step_create_batch (INSERT task): Creates tasks of steps that have none, and says which.
 INSERT INTO task ({task_columns})
-SELECT * FROM unnest(
-    $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::smallint[], $8::timestamptz[],
-    $9::bytea[], $10::bytea[], $11::bytea[], $12::uuid[], $13::uuid[], $14::integer[], $15::text[], $16::uuid[],
-    $17::bytea[], $18::bytea[], $19::smallint[], $20::integer[], $21::timestamptz[], $22::integer[], $23::integer[],
-    $24::uuid[], $25::timestamptz[], $26::timestamptz[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[],
-    $30::boolean[], $31::bytea[], $32::bytea[])
+SELECT * FROM {new_tasks}
 ON CONFLICT DO NOTHING
 RETURNING id
 
--- name: task_write_batch (UPDATE task): Changes tasks that still are in the expected attempt and state.
+-- name: step_create_batch_fenced (INSERT task): The same if all leases are held still, which it holds; names the transaction.
+WITH fence AS (
+    SELECT l.partition FROM unnest($33::smallint[], $34::bigint[]) AS f (partition, epoch)
+    JOIN lease l ON l.partition = f.partition AND l.epoch = f.epoch AND l.engine_id = $35
+    ORDER BY l.partition FOR SHARE OF l
+), written AS (
+    INSERT INTO task ({task_columns})
+    SELECT * FROM {new_tasks} WHERE (SELECT count(*) FROM fence) = cardinality($33)
+    ON CONFLICT DO NOTHING
+    RETURNING id
+)
+SELECT pg_current_xact_id()::text, (SELECT array_agg(partition) FROM fence), (SELECT array_agg(id) FROM written)
+
+-- fragment: changed_tasks
 UPDATE task t
 SET state = u.state, attempt = u.attempt, queued_at = u.queued_at, app_retries = u.app_retries,
     internal_retries = u.internal_retries, worker_id = u.worker_id, assigned_at = u.assigned_at,
@@ -43,7 +66,21 @@ WHERE t.tenant_id = u.tenant_id AND t.id = u.id AND t.attempt = u.expect_attempt
   AND (NOT u.exactly OR (t.started_at IS NOT DISTINCT FROM u.expect_started
                          AND t.timeout_at IS NOT DISTINCT FROM u.expect_timeout
                          AND t.slot_released = u.expect_released))
+
+-- name: task_write_batch (UPDATE task): Changes tasks that still are in the expected attempt and state.
+{changed_tasks}
 RETURNING u.item
+
+-- name: task_write_batch_fenced (UPDATE task): The same if all leases are held still, which it holds; names the transaction.
+WITH fence AS (
+    SELECT l.partition FROM unnest($23::smallint[], $24::bigint[]) AS f (partition, epoch)
+    JOIN lease l ON l.partition = f.partition AND l.epoch = f.epoch AND l.engine_id = $25
+    ORDER BY l.partition FOR SHARE OF l
+), written AS (
+    {changed_tasks} AND (SELECT count(*) FROM fence) = cardinality($23)
+    RETURNING u.item
+)
+SELECT pg_current_xact_id()::text, (SELECT array_agg(partition) FROM fence), (SELECT array_agg(item) FROM written)
 
 -- name: task_lock_batch (SELECT task): Locks tasks in the order of their ids, and reads them as they are then.
 SELECT {task_columns} FROM unnest($1::uuid[], $2::uuid[]) AS w (w_tenant, w_id)
