@@ -6,7 +6,9 @@ bin=$1 jobs=$2
 shift 2
 run() { echo "pytest $*"; "$bin/python" -m pytest -q "$@"; }
 
-run tests --ignore=tests/unit --ignore=tests/property -n "$jobs" --dist loadfile -m 'not alone' "$@"
+# In the order of their names: the last files are short, so that no process waits long for the other.
+run tests --ignore=tests/unit --ignore=tests/property \
+  -n "$jobs" --dist loadfile --no-loadscope-reorder -m 'not alone' "$@"
 first=$?
 # 2 is an interruption. 5 is that nothing was chosen, which is well when the other call finds something.
 [ "$first" -eq 2 ] && exit 2
