@@ -136,7 +136,9 @@ async def _act(judge: Judge, what: str, value: int) -> tuple[int, int] | None:
         case "priority":
             judge.h2.prioritize(judge.open(SUBSCRIBE), weight=value)
         case "table":
-            judge.h2.encoder.header_table_size = value
+            # hpack's encoder forgets to tell of a change when the same size is set once more after it.
+            if judge.h2.encoder.header_table_size != value:
+                judge.h2.encoder.header_table_size = value
         case name:
             await judge.change({SETTINGS[name]: value})
     return None
