@@ -163,7 +163,9 @@ class RestPart:
             RestOptions(version=shared.version, allowed_origins=settings.api.allowed_origins),
             self._evaluator,
         )
-        self._server = RestServer(app, settings.runtime.bind_address, settings.runtime.port)
+        self._server = RestServer(
+            app, settings.runtime.bind_address, settings.runtime.port, clock=shared.clock
+        )
 
     def _filters(self) -> Filters:
         shared = self._shared
