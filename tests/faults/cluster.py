@@ -22,6 +22,7 @@ from broadaxe.store.embedded import EmbeddedPostgres
 from broadaxe.testkit.conditions import until
 from broadaxe.testkit.invariants import keep_states
 from broadaxe.testkit.process import ChildProcess
+from tests.faults.figures import samples
 
 READY = r"^ready "
 OWNS = "owns the scheduling"
@@ -171,14 +172,7 @@ class Cluster:
 
     async def metrics(self) -> dict[str, float]:
         """The samples of the Prometheus page, by name with labels."""
-        async with httpx.AsyncClient() as client:
-            page = await client.get(f"http://127.0.0.1:{self.metrics_port}/metrics")
-        found: dict[str, float] = {}
-        for line in page.text.splitlines():
-            if line and not line.startswith("#"):
-                name, _, value = line.rpartition(" ")
-                found[name] = float(value)
-        return found
+        return await samples(self.metrics_port)
 
     async def health(self, path: str) -> int:
         """The status of a page of the health port."""

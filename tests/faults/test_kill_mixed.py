@@ -16,8 +16,9 @@ from broadaxe.testkit.collector import Collector
 from broadaxe.testkit.invariants import History, Verdict
 from tests.faults.cluster import running
 from tests.faults.conftest import soak
+from tests.faults.figures import check_spans_add_up
 from tests.faults.test_kill_dags import Load, base, judge, task
-from tests.faults.test_kill_storm import check_spans_add_up, check_traces
+from tests.faults.test_kill_storm import check_traces
 from tests.faults.wire import Client, RawWorker, patiently
 
 PUSHED_ONE_IN = 4
@@ -102,7 +103,7 @@ async def campaign(folder: Path, runs: int, kills: int) -> Verdict:
                         await cluster.until_value(waiting, 0, 60.0)
                         verdict = await judge(cluster, client.history, runs, RUNS, 60)
                         assert len(await cluster.fetch(RUNS)) > runs, "no event and no cron started a run"
-                await check_spans_add_up(cluster, collector)
+                await check_spans_add_up(cluster.metrics_port)
                 assert await engine.stop() == 0
                 check_traces(collector)
             return verdict

@@ -10,12 +10,12 @@ import pytest
 from broadaxe.clock import SystemClock
 from broadaxe.store.embedded import EmbeddedPostgres
 from broadaxe.testkit.collector import Collector
-from broadaxe.testkit.conditions import until
 from broadaxe.testkit.invariants import verify
 from broadaxe.testkit.process import ChildProcess
 from broadaxe.testkit.trace_assert import Forest, Rules
 from tests.faults.cluster import OWNS, Cluster, running
 from tests.faults.conftest import soak
+from tests.faults.figures import check_spans_add_up
 from tests.faults.storm import Storm, storm
 from tests.faults.wire import Client
 
@@ -82,21 +82,6 @@ async def check_everything(cluster: Cluster, storm: Storm, tasks: int) -> str:
     )
 
 
-async def check_spans_add_up(cluster: Cluster, collector: Collector) -> None:
-    """created = exported + dropped, in the process that is still there, once nothing is pending."""
-
-    async def sums() -> bool:
-        metrics = await cluster.metrics()
-        total = {
-            kind: sum(v for k, v in metrics.items() if k.startswith(f"hatchet_telemetry_spans_{kind}"))
-            for kind in ("created", "exported", "dropped", "pending")
-        }
-        assert total["created"] == total["exported"] + total["dropped"] + total["pending"], total
-        return total["pending"] == 0 and total["created"] > 0
-
-    await until(sums, "all spans exported", 20.0, period=0.1)
-
-
 async def run_storm(folder: Path, tasks: int, kills: int) -> str:
     """The whole campaign on a durable PostgreSQL of its own."""
     postgres = EmbeddedPostgres(folder / "postgres")
@@ -112,7 +97,7 @@ async def run_storm(folder: Path, tasks: int, kills: int) -> str:
             ):
                 engine = await rage(cluster, load, tasks, kills)
                 figures = await check_everything(cluster, load, tasks)
-                await check_spans_add_up(cluster, collector)
+                await check_spans_add_up(cluster.metrics_port)
                 assert await engine.stop() == 0
                 spans = check_traces(collector)
     finally:

@@ -45,6 +45,7 @@ class Client:
 
     def __init__(self, address: str, token: str, history: History) -> None:
         self.history = history
+        self._address = address
         self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         self._metadata = (("authorization", f"bearer {token}"),)
 
@@ -94,6 +95,7 @@ class Client:
         )
         run_id = UUID(reply.external_id)
         self.history.triggered.add(run_id)
+        self.history.taken_at[run_id] = self._address
         return run_id
 
     async def trigger_patiently(self, workflow: str, **input: object) -> UUID:
@@ -109,6 +111,7 @@ class Client:
         )
         ids = [UUID(one) for one in reply.workflow_run_ids]
         self.history.triggered.update(ids)
+        self.history.taken_at.update(dict.fromkeys(ids, self._address))
         return ids
 
     async def cancel(self, *ids: UUID) -> list[UUID]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
+import asyncpg
 import pytest
 from rows import OTHER, TENANT, WORKFLOW, completed, ids, new_task, now
 
@@ -14,9 +15,11 @@ from broadaxe.domain.idempotency import KeyClaim
 from broadaxe.domain.task import TaskState
 from broadaxe.domain.user_event import UserEvent
 from broadaxe.domain.workflow import DefaultFilter, StepDefinition, WorkflowDefinition
-from broadaxe.store.event_ledger import EventLink, FilterChange, KeyHolder, NewEvent
+from broadaxe.store.event_ledger import EventLink, EventSearch, FilterChange, KeyHolder, NewEvent
 from broadaxe.store.ledger import ChildClaim, NewTask, StoreError
 from broadaxe.store.postgres_ledger import PostgresLedger
+from broadaxe.store.rows import id_floor
+from broadaxe.store.statements import statement
 
 HOUR = timedelta(hours=1)
 
@@ -186,3 +189,47 @@ async def test_old_events_go_with_their_day(ledger: PostgresLedger) -> None:
     report = await ledger.partitions.drop_partitions_before((today + timedelta(days=1)).date())
     assert today.date() in report.emptied_days, "its unfinished task stays"
     assert [page async for page in ledger.events.load_events_since(today - HOUR)] == []
+
+
+async def test_earlier_events_are_found_by_key_scope_and_time_in_pages(
+    ledger: PostgresLedger, dsn: str
+) -> None:
+    since = now() - timedelta(seconds=1)
+    floor = id_floor(since)
+
+    def at(number: int, **fields: object) -> NewEvent:
+        return new_event(**{"scope": "s", "id": UUID(int=floor.int + number), **fields})  # type: ignore[arg-type]
+
+    wanted = [at(number, payload=b'{"n":%d}' % number) for number in range(25)]
+    others = [
+        at(100, key="other"), at(101, scope="t"), at(102, scope=None), at(103, tenant_id=OTHER),
+        new_event(scope="s", id=UUID(int=floor.int - 1)),
+    ]  # fmt: skip
+    large = [at(200 + number, key="large", payload=b'"' + b"x" * 700_000 + b'"') for number in range(4)]
+    for one in (*wanted, *others, *large):
+        await ledger.create_tasks([], patience=5, event=one)
+    poison = EventSearch(TENANT, "\x00", "s", since)
+    searches = [EventSearch(TENANT, "k", "s", since), poison, EventSearch(TENANT, "large", "s", since)]
+    first, none, some = await ledger.events.find_events(searches)
+    assert [one.id for one in first] == [new.event.id for new in wanted[:20]]
+    assert first[3].payload == b'{"n":3}'
+    assert none == []
+    assert len(some) == 2, "a page has so many bytes at most, and one event more"
+    ((rest),) = await ledger.events.find_events([replace(searches[0], after=first[-1].id)])
+    assert [one.id for one in rest] == [new.event.id for new in wanted[20:]]
+    assert await ledger.events.find_events([replace(searches[0], after=rest[-1].id)]) == [[]]
+    ((late),) = await ledger.events.find_events([replace(searches[0], since=now() + HOUR)])
+    assert late == []
+
+
+async def test_earlier_events_are_looked_up_by_an_index(ledger: PostgresLedger, dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    text = statement("event_find").text
+    values = ([0], [TENANT], ["k"], ["s"], [ids.uuid7()], 20, 1 << 20)
+    async with connection.transaction():
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        plan = await connection.fetch(f"EXPLAIN {text}", *values)
+    await connection.close()
+    lines = "\n".join(row[0] for row in plan)
+    assert "hashtextextended" in lines.partition("Index Cond:")[2].partition("\n")[0], lines
+    assert "Sort" not in lines.partition("Limit")[2], lines

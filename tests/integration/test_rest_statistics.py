@@ -7,7 +7,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from rows import OTHER, TENANT, completed, ids, new_task, now
+from rows import OTHER, TENANT, WORKER, completed, ids, new_task, now
 from test_rest_reads import LedgerCommands, Tokens, Unmeasured, task_of, version  # noqa: F401
 
 from broadaxe.clock import SystemClock, SystemIds
@@ -209,3 +209,65 @@ def test_stretches_cover_any_time_and_are_not_too_many(span: timedelta) -> None:
     assert 1 <= len(found) <= 61
     assert found[0] == since
     assert found[-1] < since + span <= found[-1] + stretch(since, since + span)
+
+
+async def test_workflow_metrics_count_its_runs(
+    client: httpx.AsyncClient,
+    ledger: PostgresLedger,
+    version: WorkflowVersion,  # noqa: F811
+) -> None:
+    done = task_of(version, TaskState.ASSIGNED)
+    await ledger.create_tasks(
+        [task_of(version), task_of(version), done, new_task(), new_task(OTHER)], patience=1
+    )
+    await ledger.write_task(completed(done))
+    path = f"/api/v1/workflows/{version.workflow_id}/metrics"
+
+    async def count(**query: str) -> tuple[int | None, int | None]:
+        found = await client.get(path, params=query)
+        assert found.status_code == 200, found.text
+        answer = models.WorkflowMetrics.from_dict(found.json())
+        return answer.group_key_runs_count, answer.group_key_count
+
+    assert await count() == (3, 0)
+    assert await count(status="QUEUED") == (2, 0)
+    assert await count(status="SUCCEEDED") == (1, 0)
+    assert await count(status="PENDING") == (0, 0)
+    assert await count(groupKey="g") == (0, 0)
+    assert (await client.get(path, params={"status": "LOUD"})).status_code == 400
+    await get(client, f"/api/v1/workflows/{UUID(int=9)}/metrics", 404)
+
+
+async def test_prometheus_metrics_are_the_tenants_gauges(
+    client: httpx.AsyncClient,
+    ledger: PostgresLedger,
+    version: WorkflowVersion,  # noqa: F811
+) -> None:
+    at = now()
+    worker_id, lost = WORKER, WorkerId(ids.uuid7())
+    runtime = {"language": "PYTHON", "sdk_version": '1"0'}
+    actions = ("greet:say_hello",)
+    for one in (worker_id, lost):
+        await ledger.add_worker(WorkerRow(TENANT, one, "w", actions, {"default": 5}, {}, runtime, at, at))
+        await ledger.set_session(TENANT, one, at, one is worker_id)
+    await ledger.add_worker(WorkerRow(OTHER, WorkerId(ids.uuid7()), "w", actions, {"default": 7}, {}, {}, at))
+    await ledger.record_heartbeats([(TENANT, worker_id, at + timedelta(seconds=1))])
+    running = task_of(version, TaskState.ASSIGNED)
+    await ledger.create_tasks([task_of(version), task_of(version), running, new_task(OTHER)], patience=1)
+
+    answer = await client.get(f"{PLAIN}/prometheus-metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = [line for line in answer.text.splitlines() if not line.startswith("#")]
+    one = f'tenant_id="{TENANT}"'
+    assert lines == [
+        f"hatchet_tenant_queue_depth{{{one}}} 2",
+        f"hatchet_tenant_active_workers{{{one}}} 1",
+        f"hatchet_tenant_worker_slots{{{one}}} 5",
+        f"hatchet_tenant_available_worker_slots{{{one}}} 4",
+        f"hatchet_tenant_used_worker_slots{{{one}}} 1",
+        f'hatchet_tenant_used_worker_slots_by_key{{{one},slot_key="default"}} 1',
+        f'hatchet_tenant_active_sdks{{{one},sdk_language="PYTHON",sdk_version="1\\"0",sdk_os="",'
+        'sdk_language_version=""} 1',
+    ]
+    assert "# TYPE hatchet_tenant_queue_depth gauge" in answer.text
+    await get(client, f"/api/v1/tenants/{OTHER}/prometheus-metrics", 403)

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from broadaxe.domain.task import TaskState
-from broadaxe.testkit.fifo import Step, broken_order
+from broadaxe.testkit.fifo import Fifo, Step, broken_order, judged_together
 
 Q, A, C, X = TaskState.QUEUED, TaskState.ASSIGNED, TaskState.COMPLETED, TaskState.CANCELLED
 
@@ -40,6 +40,20 @@ def test_task_that_was_cancelled_first_was_not_overtaken() -> None:
 
 def test_retries_make_no_promise() -> None:
     assert judged([(1, A, 0), (2, Q, 1), (9, A, 1)], [(3, Q, 0), (4, A, 0)]) == []
+
+
+def test_engines_are_judged_apart() -> None:
+    one, two, three, unknown = (UUID(int=number) for number in range(4))
+    steps = {one: [(1, Q, 0), (9, A, 0)], two: [(2, Q, 0), (5, A, 0)], three: [(3, Q, 0), (4, A, 0)]}
+    steps[unknown] = [(4, A, 0)]
+    taken_at = {one: "first", two: "second", three: "second"}
+
+    def lines(fifo: Fifo) -> list[str]:
+        return broken_order(judged_together(dict.fromkeys(steps, "lane"), taken_at, fifo), steps)
+
+    assert len(lines(Fifo.ALL)) == 3
+    assert lines(Fifo.ENGINE) == [f"I12: {three} came after {two} and went first"]
+    assert lines(Fifo.NOBODY) == []
 
 
 def test_lanes_do_not_meet() -> None:

@@ -1,6 +1,6 @@
 """Workflows of several tasks for the Python SDK's tests."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -134,7 +134,20 @@ def _paid(hatchet: Hatchet) -> SimpleNamespace:
     async def ship(input: Text, ctx: Context) -> dict[str, Any]:
         return {"triggers": dict(ctx.trigger_data)}
 
-    return SimpleNamespace(paid=paid)
+    early = hatchet.workflow(name="paid-before", input_validator=Text)
+    since = datetime.now(UTC) - timedelta(minutes=5)
+    before = UserEventCondition(
+        event_key="dag:before",
+        expression="input.amount > 5",
+        scope="looked-back",
+        consider_events_since=since,
+    )
+
+    @early.task(wait_for=[before])
+    async def pack(input: Text, ctx: Context) -> dict[str, Any]:
+        return {"triggers": dict(ctx.trigger_data)}
+
+    return SimpleNamespace(paid=paid, early=early)
 
 
 def _ends(hatchet: Hatchet) -> SimpleNamespace:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import grpc
 import grpc.aio
@@ -9,6 +10,7 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor
 from sdk_server import Served
 
+from broadaxe.clock import SystemClock
 from broadaxe.grpc_api.wire import dispatcher_pb2, events_pb2, workflows_pb2
 from broadaxe.grpc_api.wire.v1 import dispatcher_pb2 as v1_dispatcher
 from broadaxe.grpc_api.wire.v1 import workflows_pb2 as v1_workflows
@@ -25,6 +27,7 @@ METHODS = [
 ]
 ANSWERS = {Code.OK, Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.UNIMPLEMENTED}
 """What an empty request may be answered with."""
+PUT_WORKFLOW = "/WorkflowService/PutWorkflow"
 WAITS = "/Dispatcher/SubscribeToWorkflowRuns"
 """Says nothing of a run that nobody knows, for the sake of the others on the stream."""
 
@@ -91,6 +94,27 @@ async def test_old_listen_serves_a_worker(server: Served) -> None:
             str(run),
             dispatcher_pb2.START_STEP_RUN,
         )
+
+
+async def test_old_registration_and_planned_runs_tell_the_order_of_the_version(server: Served) -> None:
+    env = server.client_env
+    async with Client(env["HATCHET_CLIENT_HOST_PORT"], env["HATCHET_CLIENT_TOKEN"], History()) as client:
+
+        async def put(timeout: str) -> workflows_pb2.WorkflowVersion:
+            request = workflows_pb2.PutWorkflowRequest()
+            request.opts.name = "old-order"
+            steps = request.opts.jobs.add(name="job").steps
+            steps.add(readable_id="step", action="old:step", timeout=timeout)
+            reply = workflows_pb2.WorkflowVersion
+            version: workflows_pb2.WorkflowVersion = await client.call(PUT_WORKFLOW, request, reply)
+            return version
+
+        versions = [await put("10s"), await put("10s"), await put("11s")]
+        assert [version.order for version in versions] == [1, 1, 2]
+        plan = workflows_pb2.ScheduleWorkflowRequest(name="old-order", input="{}")
+        plan.schedules.add().FromDatetime(SystemClock().now() + timedelta(days=1))
+        planned = await client.call("/WorkflowService/ScheduleWorkflow", plan, workflows_pb2.WorkflowVersion)
+        assert (planned.id, planned.order) == (versions[2].id, 2)
 
 
 async def test_durable_stream_registers_and_refuses_each_other_request_by_a_message(server: Served) -> None:

@@ -107,6 +107,15 @@ async def test_event_lets_a_step_go_with_its_payload(hatchet: Hatchet, flows: Si
     assert result["ship"]["triggers"] == {"dag:paid": {"amount": 9, "by": "card"}}
 
 
+async def test_event_that_came_before_the_run_lets_a_step_go_that_considers_it(
+    hatchet: Hatchet, flows: SimpleNamespace
+) -> None:
+    for amount in (1, 8, 9):
+        await hatchet.event.aio_push("dag:before", {"amount": amount}, scope="looked-back")
+    result = await flows.early.aio_run(Text(text="a"))
+    assert result["pack"]["triggers"] == {"dag:before": {"amount": 8}}
+
+
 async def test_event_cancels_a_step(hatchet: Hatchet, flows: SimpleNamespace) -> None:
     reference = await flows.paid.aio_run(Text(text="b"), wait_for_result=False)
     await waits_for_payment(hatchet, reference.workflow_run_id)

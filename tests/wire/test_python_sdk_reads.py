@@ -30,6 +30,11 @@ async def marked(flows: SimpleNamespace) -> dict[str, str]:
     return mark
 
 
+async def test_tenants_metrics_are_scraped_as_text(hatchet: Hatchet) -> None:
+    text = await hatchet.metrics.aio_scrape_tenant_prometheus_metrics()
+    assert f'hatchet_tenant_active_workers{{tenant_id="{hatchet.tenant_id}"}} 1' in text.splitlines()
+
+
 async def test_runs_are_listed_by_metadata_newest_first(hatchet: Hatchet, marked: dict[str, str]) -> None:
     async def four() -> object | None:
         found = await hatchet.runs.aio_list(additional_metadata=marked)

@@ -138,6 +138,7 @@ class EnginePart:
             event_bulk_limit=settings.events.max_bulk,
             event_runs_limit=settings.events.max_runs,
             event_fanout_bytes=settings.events.max_fanout_bytes,
+            look_back_limit=settings.events.max_look_back,
             confirmed_until=lambda: _moment(self._shared.telemetry.confirmed_before()),
         )
 

@@ -16,7 +16,7 @@ def tail(
     port: Annotated[int, typer.Option(min=0, max=65535, help="OTLP/gRPC port; 0 = any free one.")] = 4317,
     bind: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     quiet: Annotated[
-        float, typer.Option(help="Draw a trace when it got nothing new for so many seconds.")
+        float, typer.Option(min=0.0, help="Draw a trace when it got nothing new for so many seconds.")
     ] = 2.0,
     count: Annotated[int, typer.Option(min=0, help="End after so many traces; 0 = never.")] = 0,
 ) -> None:

@@ -150,6 +150,8 @@ class WorkflowVersion:
     version_id: VersionId
     definition: WorkflowDefinition
     created_at: datetime
+    number: int
+    """Counted from 1 in the order in which the workflow's versions were registered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,21 @@ class Trigger:
 
 
 @dataclass(frozen=True, slots=True)
+class NewLogLine:
+    """A line that a task wrote."""
+
+    task_id: UUID
+    at: datetime
+    level: str | None
+    """None is INFO."""
+    message: str
+    metadata: bytes = b""
+    """A JSON object or nothing."""
+    attempt: int | None = None
+    """None: the attempt that runs."""
+
+
+@dataclass(frozen=True, slots=True)
 class NewUserEvent:
     """An event that is pushed. JSON texts are bytes, kept as they are."""
 
@@ -309,16 +324,7 @@ class Engine(Protocol):
     ) -> Awaitable[None]:
         """Pass a chunk to those who watch. NotFound."""
 
-    def put_log(
-        self,
-        tenant_id: TenantId,
-        task_id: UUID,
-        at: datetime,
-        level: str | None,
-        message: str,
-        metadata: bytes,
-        attempt: int | None,
-    ) -> Awaitable[None]:
+    def put_log(self, tenant_id: TenantId, line: NewLogLine) -> Awaitable[None]:
         """Store a log line. NotFound, InvalidArgument."""
 
     def run_details(self, tenant_id: TenantId, run_or_task_id: UUID) -> Awaitable[RunDetails]:

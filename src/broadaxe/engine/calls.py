@@ -11,6 +11,7 @@ from broadaxe.domain.task import TaskFilter
 from broadaxe.domain.user_event import UserEvent
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition, WorkflowVersion
 from broadaxe.engine.api import (
+    NewLogLine,
     NewUserEvent,
     NewWorker,
     Origin,
@@ -213,22 +214,12 @@ class Calls:
             lambda: self._neighbours.watching.put_stream_event(tenant_id, task_id, at, chunk, index),
         )
 
-    async def put_log(
-        self,
-        tenant_id: TenantId,
-        task_id: UUID,
-        at: datetime,
-        level: str | None,
-        message: str,
-        metadata: bytes,
-        attempt: int | None,
-    ) -> None:
+    async def put_log(self, tenant_id: TenantId, line: NewLogLine) -> None:
         """See `Engine.put_log`."""
-        line = tenant_id, task_id, at, level, message, metadata, attempt
         await self._route(
             tenant_id,
-            lambda: self._operations.put_log(*line),
-            lambda: self._neighbours.operations.put_log(*line),
+            lambda: self._operations.put_log(tenant_id, line),
+            lambda: self._neighbours.operations.put_log(tenant_id, line),
         )
 
     async def run_details(self, tenant_id: TenantId, run_or_task_id: UUID) -> RunDetails:

@@ -130,6 +130,8 @@ class EngineOptions:
     """Runs that one event may start."""
     event_fanout_bytes: int = 256 * 1024 * 1024
     """Inputs of all the runs of one event together."""
+    look_back_limit: int = 1_000
+    """Earlier events that one condition is asked about."""
     expressions: ExpressionLimits = field(default_factory=ExpressionLimits)
     confirmed_until: Callable[[], datetime | None] = field(default=lambda: None)
     """Up to when this process's spans have left it."""

@@ -57,7 +57,7 @@ def encode_document(version: str) -> bytes:
 def _operation(route: Route, schemas: dict[int, dict[str, Any]]) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "Done"}
     if route.answer is not None:
-        success["content"] = {"application/json": {"schema": schemas[id(route.answer)]}}
+        success["content"] = {route.content_type: {"schema": schemas[id(route.answer)]}}
     operation: dict[str, Any] = {
         "operationId": route.operation,
         "summary": route.summary,

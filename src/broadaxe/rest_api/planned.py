@@ -51,8 +51,6 @@ _FEATURES: dict[str, str] = {
         GET {_STABLE}/streams/topics
         """,
     "stored traces": f"GET {_STABLE}/traces",
-    "concurrency groups in numbers": "GET /api/v1/workflows/{workflow}/metrics",
-    "a tenant's metrics as a page": f"GET {_TENANT}/prometheus-metrics",
     "rate limits": f"""
         GET {_TENANT}/rate-limits
         DELETE {_TENANT}/rate-limits

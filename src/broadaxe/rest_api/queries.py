@@ -13,7 +13,7 @@ from broadaxe.views.api import LogCriteria, RunFilter
 from broadaxe.views.events import EventCriteria
 from broadaxe.views.model import RunStatus, WorkerState
 from broadaxe.views.presenting import states_of
-from broadaxe.views.schedule_model import CronFilter, CronOrder, ScheduledFilter, ScheduledOrder
+from broadaxe.views.schedule_model import CronCriteria, CronOrder, ScheduledFilter, ScheduledOrder
 
 Offset = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Limit = Annotated[int, Meta(ge=1, le=1_000)]
@@ -222,9 +222,9 @@ class CronListQuery(Struct, kw_only=True, rename="camel"):
         """Whether the last come first."""
         return self.order_by_direction.upper() == "DESC"
 
-    def to_filter(self) -> CronFilter:
+    def to_filter(self) -> CronCriteria:
         """The read side's filter."""
-        return CronFilter(
+        return CronCriteria(
             workflow_id=self.workflow_id,
             workflow=self.workflow_name or None,
             name=self.cron_name or None,

@@ -188,6 +188,11 @@ STATISTICS_ROUTES = (
           "tenant", statistics.get_backlog, stm.TenantQueueMetrics, query=sq.QueueMetricsQuery),
     Route("GET", f"{_TENANT}/workflows/{{workflow}}/worker-count", "workflow:get:workers-count",
           "Count slots for a workflow", "workflows", statistics.count_workers, stm.WorkflowWorkersCount),
+    Route("GET", "/api/v1/workflows/{workflow}/metrics", "workflow:get:metrics", "Count a workflow's runs",
+          "workflows", statistics.count_workflow_runs, stm.WorkflowMetrics, query=sq.WorkflowMetricsQuery),
+    Route("GET", f"{_TENANT}/prometheus-metrics", "tenant:get:prometheus-metrics",
+          "The tenant's gauges as Prometheus text", "tenant", statistics.write_metrics, str,
+          content_type="text/plain"),
     Route("GET", f"{_TENANT}/workflows/runs/metrics", "workflow-run:get:metrics", "Count runs by status",
           "runs", statistics.count_runs, stm.WorkflowRunsMetrics, query=sq.RunsMetricsQuery),
 )  # fmt: skip

@@ -46,6 +46,8 @@ class Route:
     body: type | None = None
     access: Access = Access.TOKEN
     tracing: Tracing = Tracing.AT_ONCE
+    content_type: str = "application/json"
+    """Of the answer."""
     planned: bool = False
     """Not there yet: answers 501."""
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import Meta, Struct, field
@@ -78,3 +78,12 @@ class RunsMetricsQuery(Struct, kw_only=True, rename="camel"):
     additional_metadata: list[str] = field(default_factory=list)
     created_after: datetime | None = None
     created_before: datetime | None = None
+
+
+class WorkflowMetricsQuery(Struct, kw_only=True, rename="camel"):
+    """Which runs of the workflow."""
+
+    status: Literal["PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLED", "QUEUED", "BACKOFF"] | None = (
+        None
+    )
+    group_key: Annotated[str, Meta(max_length=1_000)] | None = None

@@ -56,6 +56,27 @@ class StoredEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class EventSearch:
+    """Events of a key and a scope, the oldest first."""
+
+    tenant_id: TenantId
+    key: str
+    scope: str
+    since: datetime
+    """Inclusive, in whole milliseconds."""
+    after: UUID | None = None
+    """Go on behind this event."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierEvent:
+    """An event that a search found."""
+
+    id: UUID
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Subscription:
     """A workflow whose newest version asks for events."""
 
@@ -83,6 +104,9 @@ class EventLedger(Protocol):
 
     def load_events_since(self, at: datetime) -> "AsyncIterator[list[StoredEvent]]":
         """Events since then, in pages: their spans may be missing."""
+
+    def find_events(self, searches: Sequence[EventSearch]) -> "Awaitable[list[list[EarlierEvent]]]":
+        """The next few events of each search; none where there are no more."""
 
     def add_filter(
         self, tenant_id: TenantId, workflow_id: UUID, scope: str, expression: str, payload: bytes, limit: int

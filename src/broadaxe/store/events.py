@@ -1,6 +1,6 @@
 """Events, filters and idempotency keys on PostgreSQL."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -9,14 +9,23 @@ from broadaxe.domain.event_filters import EventFilter
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.workflow import DefaultFilter
 from broadaxe.store.connection import Database
-from broadaxe.store.event_ledger import FilterChange, StoredEvent, Subscription
-from broadaxe.store.rows import id_floor
+from broadaxe.store.event_ledger import (
+    EarlierEvent,
+    EventSearch,
+    FilterChange,
+    StoredEvent,
+    Subscription,
+)
+from broadaxe.store.rows import id_floor, storable
 from broadaxe.store.session import Record, Session
 from broadaxe.store.statements import statement
 
 _PAGE = 1_000
 _EXPIRE_AT_ONCE = 10_000
 _NO_ID = UUID(int=0)
+_FOUND_AT_ONCE = 20
+_FOUND_BYTES = 1 << 20
+"""Of payloads; one that is larger comes alone."""
 
 
 class EventStore:
@@ -44,6 +53,25 @@ class EventStore:
             if len(rows) < _PAGE:
                 return
             last = rows[-1]["id"]
+
+    async def find_events(self, searches: Sequence[EventSearch]) -> list[list[EarlierEvent]]:
+        """The next few events of each search."""
+        found: list[list[EarlierEvent]] = [[] for _ in searches]
+        # No event has a key or scope that a text column cannot hold, and one such search would fail all.
+        asked = [(at, one) for at, one in enumerate(searches) if storable(one.key) and storable(one.scope)]
+        rows = await self._db.fetch(
+            statement("event_find"),
+            [at for at, _ in asked],
+            [one.tenant_id for _, one in asked],
+            [one.key for _, one in asked],
+            [one.scope for _, one in asked],
+            [one.after or _before(id_floor(one.since)) for _, one in asked],
+            _FOUND_AT_ONCE,
+            _FOUND_BYTES,
+        )
+        for at, event_id, payload in rows:
+            found[at].append(EarlierEvent(event_id, payload))
+        return found
 
     async def get_trace(self, tenant_id: TenantId, event_id: UUID) -> bytes | None:
         """What is above an event; None for an unknown one."""
@@ -114,6 +142,10 @@ async def declare_events(
             [one.payload or b"{}" for one in filters],
             database.clock.now(),
         )
+
+
+def _before(floor: UUID) -> UUID:
+    return UUID(int=max(0, floor.int - 1))
 
 
 def filter_of(record: Record) -> EventFilter:

@@ -13,12 +13,12 @@ from broadaxe.domain.task import (
     AttemptRecord,
     Note,
     NoteKind,
-    TaskFacts,
     TaskState,
     TaskStatus,
 )
 from broadaxe.domain.workflow import WorkflowVersion
 from broadaxe.store.connection import Database
+from broadaxe.store.derived import from_row
 from broadaxe.store.event_reads import PostgresEventReads
 from broadaxe.store.ledger import LogLine, WorkerRow
 from broadaxe.store.reads import (
@@ -31,10 +31,9 @@ from broadaxe.store.reads import (
     TaskLabel,
     TaskRow,
     TenantRow,
-    VersionRow,
     WorkflowRow,
 )
-from broadaxe.store.rows import id_floor, id_range, id_time, version_of, worker_of
+from broadaxe.store.rows import FACT_COLUMNS, facts_of, id_floor, id_range, id_time, version_of, worker_of
 from broadaxe.store.schedule_reads import PostgresScheduleReads
 from broadaxe.store.session import Record, Session
 from broadaxe.store.statements import statement
@@ -43,7 +42,6 @@ from broadaxe.store.statistics_reads import PostgresStatisticsReads
 CHILDREN_LIMIT = 10_000
 WORKERS_LIMIT = 10_000
 
-_FACT_COLUMNS = 18
 _STATUS_COLUMNS = 32
 _INPUT_COLUMN = 8
 _LAST_ID = UUID(int=(1 << 128) - 1)
@@ -210,15 +208,17 @@ class PostgresReads(PostgresScheduleReads, PostgresStatisticsReads, PostgresEven
         rows = await self._db.fetch(statement("view_workflow_get"), tenant_id, workflow_id)
         return _workflow(tenant_id, rows[0]) if rows else None
 
-    async def list_versions(self, tenant_id: TenantId, workflow_id: UUID, limit: int) -> list[VersionRow]:
+    async def list_versions(
+        self, tenant_id: TenantId, workflow_id: UUID, limit: int
+    ) -> list[WorkflowVersion]:
         rows = await self._db.fetch(statement("view_versions"), tenant_id, workflow_id, limit)
-        return [VersionRow(version_of(tenant_id, row), row["ordinal"]) for row in rows]
+        return [version_of(tenant_id, row) for row in rows]
 
     async def get_version(
         self, tenant_id: TenantId, workflow_id: UUID, version_id: UUID
-    ) -> VersionRow | None:
+    ) -> WorkflowVersion | None:
         rows = await self._db.fetch(statement("view_version_of"), tenant_id, workflow_id, version_id)
-        return VersionRow(version_of(tenant_id, rows[0]), rows[0]["ordinal"]) if rows else None
+        return version_of(tenant_id, rows[0]) if rows else None
 
     async def get_versions(self, tenant_id: TenantId, version_ids: Sequence[UUID]) -> list[WorkflowVersion]:
         rows = await self._db.fetch(statement("view_versions_by_id"), tenant_id, list(version_ids))
@@ -270,6 +270,7 @@ def _check_payloads(rows: Sequence[Record], payload_bytes: int) -> None:
 
 
 def _run(record: Record) -> RunRow:
+    metadata, trace = from_row(record["metadata"], record["trace"], record["id"])
     facts = RunFacts(
         tenant_id=record["tenant_id"],
         id=record["id"],
@@ -278,8 +279,8 @@ def _run(record: Record) -> RunRow:
         priority=record["priority"],
         created_at=record["created_at"],
         input=record[_INPUT_COLUMN],
-        metadata=record["metadata"],
-        trace=record["trace"],
+        metadata=metadata,
+        trace=trace,
         parent_task_id=record["parent_task_id"],
         parent_run_id=record["parent_run_id"],
         child_index=record["child_index"],
@@ -298,8 +299,8 @@ def _next(task_id: UUID) -> UUID:
 
 def _task(record: Record) -> TaskRow:
     values = tuple(record)
-    facts = TaskFacts(*values[:_FACT_COLUMNS])
-    status = TaskStatus(TaskState(values[_FACT_COLUMNS]), *values[_FACT_COLUMNS + 1 : _STATUS_COLUMNS])
+    facts = facts_of(values)
+    status = TaskStatus(TaskState(values[FACT_COLUMNS]), *values[FACT_COLUMNS + 1 : _STATUS_COLUMNS])
     note, children = values[_STATUS_COLUMNS], values[_STATUS_COLUMNS + 1]
     return TaskRow(facts, status, None if note is None else note.decode(errors="replace"), children)
 
@@ -315,6 +316,5 @@ def _workflow(tenant_id: TenantId, record: Record) -> WorkflowRow:
         name=record["name"],
         created_at=record["found_at"],
         newest=version_of(tenant_id, record),
-        versions=record["ordinal"],
         paused=record["paused"],
     )

@@ -115,16 +115,7 @@ class WorkflowRow:
     name: str
     created_at: datetime
     newest: WorkflowVersion
-    versions: int
     paused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class VersionRow:
-    """One version, `number` counted from 1 in order of registration."""
-
-    version: WorkflowVersion
-    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,12 +201,12 @@ class Reads(ScheduleReads, StatisticsReads, EventReads, Protocol):
     def get_workflow(self, tenant_id: TenantId, workflow_id: UUID) -> Awaitable[WorkflowRow | None]: ...
     def list_versions(
         self, tenant_id: TenantId, workflow_id: UUID, limit: int
-    ) -> Awaitable[list[VersionRow]]:
+    ) -> Awaitable[list[WorkflowVersion]]:
         """Newest first."""
 
     def get_version(
         self, tenant_id: TenantId, workflow_id: UUID, version_id: UUID
-    ) -> Awaitable[VersionRow | None]: ...
+    ) -> Awaitable[WorkflowVersion | None]: ...
     def get_versions(
         self, tenant_id: TenantId, version_ids: Sequence[UUID]
     ) -> Awaitable[list[WorkflowVersion]]: ...

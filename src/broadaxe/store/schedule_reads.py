@@ -22,7 +22,7 @@ WAITING, SKIPPED = 0, -1
 
 @dataclass(frozen=True, slots=True)
 class CronCriteria:
-    """Which crons; None and empty tuples ask for nothing."""
+    """Which crons. None and empty tuples ask for nothing; all of `metadata` must be there."""
 
     id: UUID | None = None
     workflow_id: UUID | None = None
@@ -51,7 +51,7 @@ class ListedCron:
     tenant_id: TenantId
     id: UUID
     workflow_id: UUID
-    workflow: str
+    workflow_name: str
     version_id: UUID
     expression: str
     name: str | None
@@ -71,7 +71,7 @@ class ListedScheduled:
     tenant_id: TenantId
     id: UUID
     workflow_id: UUID
-    workflow: str
+    workflow_name: str
     version_id: UUID
     trigger_at: datetime
     priority: int | None
@@ -80,6 +80,7 @@ class ListedScheduled:
     created_at: datetime
     updated_at: datetime
     settled_at: datetime | None
+    """None while it waits."""
     run_id: UUID | None
     run_created_at: datetime | None
     state: TaskState | None

@@ -55,7 +55,7 @@ class WorkflowStore:
                 self._db, session, tenant_id, found, definition.event_triggers, definition.default_filters
             )
             await self._declare(session, tenant_id, found, definition, trace, now)
-            return WorkflowVersion(tenant_id, WorkflowId(found), version_id, definition, now)
+            return WorkflowVersion(tenant_id, WorkflowId(found), version_id, definition, now, ordinal)
 
         return await self._db.transaction(work)
 

@@ -6,7 +6,7 @@ Names come from the contract and not from the SDK's exporter, because operators'
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from opentelemetry.sdk.metrics.export import (
     HistogramDataPoint,
@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.metrics.export import Metric as Collected
 
 from broadaxe.telemetry.names import METRICS
-from broadaxe.telemetry.vocabulary import Metric
+from broadaxe.telemetry.vocabulary import Label, Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -98,6 +98,17 @@ def _metric(collected: Collected) -> Iterator[str]:
         yield from _head(name, "counter" if counter else "gauge", metric)
         for point in numbers:
             yield f"{name}{_labels(dict(point.attributes or {}))} {_number(point.value)}"
+
+
+def write_gauges(readings: Mapping[Metric, Iterable[tuple[float, Mapping[Label, str]]]]) -> str:
+    """Gauges that were read elsewhere than from instruments, as Prometheus text."""
+    lines: list[str] = []
+    for metric, points in readings.items():
+        lines += _head(metric.prometheus, "gauge", metric)
+        for value, labels in points:
+            pairs = {label.name: text for label, text in labels.items()}
+            lines.append(f"{metric.prometheus}{_labels(pairs)} {_number(value)}")
+    return "\n".join(lines) + "\n"
 
 
 def render(data: MetricsData | None) -> str:

@@ -2,13 +2,26 @@
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from itertools import groupby
+from typing import assert_never
 from uuid import UUID
 
 from broadaxe.domain.task import TaskState
 
 Step = tuple[int, TaskState, int]
 """When a state was committed, the state, and the attempt."""
+
+
+class Fifo(Enum):
+    """Among whom the order is judged."""
+
+    ALL = "all"
+    """All tasks of a lane: one engine takes the triggers."""
+    ENGINE = "engine"
+    """Those that one engine created: the owner hears of the others' a little later."""
+    NOBODY = "nobody"
+    """It is not known who created what, as when engines follow each other at one address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +69,21 @@ def overtaken(waits: Iterable[Wait]) -> list[tuple[UUID, UUID]]:
 def _before(one: Wait, other: Wait) -> bool:
     """Whether it left before the other did."""
     return one.left is not None and (other.left is None or one.left < other.left)
+
+
+def judged_together(
+    lanes: Mapping[UUID, Hashable], taken_at: Mapping[UUID, str], fifo: Fifo
+) -> Mapping[UUID, Hashable]:
+    """The lanes that are to be judged. `taken_at`: which engine created what, as far as that is known."""
+    match fifo:
+        case Fifo.ALL:
+            return lanes
+        case Fifo.ENGINE:
+            return {one: (lane, taken_at[one]) for one, lane in lanes.items() if one in taken_at}
+        case Fifo.NOBODY:
+            return {}
+        case _:
+            assert_never(fifo)
 
 
 def broken_order(lanes: Mapping[UUID, Hashable], steps: Mapping[UUID, Sequence[Step]]) -> list[str]:

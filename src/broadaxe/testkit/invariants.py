@@ -16,7 +16,7 @@ from broadaxe.domain.dag_graph import parents_of
 from broadaxe.domain.run import SKIPPED_OUTPUT, end_of, task_id_of
 from broadaxe.domain.task import TaskState
 from broadaxe.domain.workflow import WorkflowDefinition
-from broadaxe.testkit.fifo import broken_order
+from broadaxe.testkit.fifo import Fifo, broken_order, judged_together
 from broadaxe.testkit.schedule_invariants import schedule_problems
 
 _KEEP = """
@@ -53,6 +53,8 @@ class History:
 
     triggered: set[UUID] = field(default_factory=set)
     """Runs whose trigger was answered with their id."""
+    taken_at: dict[UUID, str] = field(default_factory=dict)
+    """The address of the engine that answered, by run; as far as the test knows."""
     cancelled: set[UUID] = field(default_factory=set)
     """Tasks that the answer to a cancel named."""
     replayed: set[UUID] = field(default_factory=set)
@@ -131,11 +133,10 @@ async def keep_states(dsn: str) -> None:
         await connection.close()
 
 
-async def verify(dsn: str, history: History, *, settled: bool = True, in_order: bool = True) -> Verdict:
+async def verify(dsn: str, history: History, *, settled: bool = True, fifo: Fifo = Fifo.ALL) -> Verdict:
     """Raise `InvariantBroken` unless I1 to I6, I8 and I12 hold. Needs `keep_states` from the beginning.
 
-    `settled`: everything has ended, so every acknowledged run must be final. `in_order`: False leaves I12
-    out, for triggers at several engines: the owner hears of those of the others a little later.
+    `settled`: everything has ended, so every acknowledged run must be final. `fifo`: whom I12 is judged of.
     """
     connection = await asyncpg.connect(dsn)
     try:
@@ -163,14 +164,13 @@ async def verify(dsn: str, history: History, *, settled: bool = True, in_order: 
         *_cancels(rows, by_task, history),
         *schedules,
     ]
-    if in_order:
-        problems += broken_order(
-            lanes,
-            {
-                task_id: [(state.change, state.state, state.attempt) for state in kept]
-                for task_id, kept in by_task.items()
-            },
-        )
+    problems += broken_order(
+        judged_together(lanes, history.taken_at, fifo),
+        {
+            task_id: [(state.change, state.state, state.attempt) for state in kept]
+            for task_id, kept in by_task.items()
+        },
+    )
     if problems:
         more = f"\n... and {len(problems) - 30} more" if len(problems) > 30 else ""
         raise InvariantBroken("\n".join(problems[:30]) + more)

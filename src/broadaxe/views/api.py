@@ -15,6 +15,7 @@ from broadaxe.domain.schedule import Pause
 from broadaxe.store.reads import LogCriteria as LogCriteria
 from broadaxe.views.events import EventCriteria, EventView
 from broadaxe.views.model import (
+    FleetView,
     LogView,
     NamedRun,
     Page,
@@ -32,9 +33,9 @@ from broadaxe.views.model import (
     WorkflowView,
 )
 from broadaxe.views.schedule_model import (
-    CronFilter,
+    CronCriteria,
     CronOrder,
-    CronView,
+    ListedCron,
     ScheduledFilter,
     ScheduledOrder,
     ScheduledView,
@@ -166,13 +167,13 @@ class Views(Protocol):
     def list_crons(
         self,
         tenant_id: TenantId,
-        where: CronFilter,
+        where: CronCriteria,
         order: CronOrder,
         newest_first: bool,
         offset: int,
         limit: int,
-    ) -> Awaitable[Page[CronView]]: ...
-    def get_cron(self, tenant_id: TenantId, cron_id: UUID) -> Awaitable[CronView | None]: ...
+    ) -> Awaitable[Page[ListedCron]]: ...
+    def get_cron(self, tenant_id: TenantId, cron_id: UUID) -> Awaitable[ListedCron | None]: ...
     def list_scheduled(
         self,
         tenant_id: TenantId,
@@ -204,6 +205,9 @@ class Views(Protocol):
         self, tenant_id: TenantId, workflow_ids: Sequence[UUID], metadata: Sequence[tuple[str, str]]
     ) -> Awaitable[QueueView]:
         """Of these workflows (all if none is named), with one of these pairs."""
+
+    def get_fleet(self, tenant_id: TenantId) -> Awaitable[FleetView]:
+        """Workers that are connected, paused ones too."""
 
     def count_slots(self, tenant_id: TenantId, actions: Sequence[str]) -> Awaitable[tuple[int, int]]:
         """Free and all units of the active workers that have one of the actions."""

@@ -3,7 +3,8 @@
 from uuid import UUID
 
 from broadaxe.domain.ids import TenantId
-from broadaxe.store.reads import Reads, VersionRow, WorkflowRow
+from broadaxe.domain.workflow import WorkflowVersion
+from broadaxe.store.reads import Reads, WorkflowRow
 from broadaxe.views.definitions import Definitions
 from broadaxe.views.model import Page, TenantView, VersionView, WorkflowView
 
@@ -26,7 +27,7 @@ class CatalogueViews:
             total = offset + len(rows)
         else:
             total = await self._reads.count_workflows(tenant_id, name)
-        shown = [_workflow(row, (_newest(row),)) for row in rows]
+        shown = [_workflow(row, (_version(row.newest),)) for row in rows]
         return Page(shown, offset, limit, total)
 
     async def get_workflow(self, tenant_id: TenantId, workflow_id: UUID) -> WorkflowView | None:
@@ -43,7 +44,7 @@ class CatalogueViews:
         if row is None:
             return None
         if version_id is None or version_id == row.newest.version_id:
-            return _newest(row)
+            return _version(row.newest)
         found = await self._reads.get_version(tenant_id, workflow_id, version_id)
         return None if found is None else _version(found)
 
@@ -54,17 +55,12 @@ class CatalogueViews:
         return TenantView(row.id, row.name, row.slug, row.created_at, row.updated_at)
 
 
-def _newest(row: WorkflowRow) -> VersionView:
-    return _version(VersionRow(row.newest, row.versions))
-
-
-def _version(row: VersionRow) -> VersionView:
-    version = row.version
+def _version(version: WorkflowVersion) -> VersionView:
     return VersionView(
         id=version.version_id,
         workflow_id=version.workflow_id,
         tenant_id=version.tenant_id,
-        number=row.number,
+        number=version.number,
         definition=version.definition,
         created_at=version.created_at,
     )

@@ -13,7 +13,7 @@ from broadaxe.domain.workflow import LabelValue
 from broadaxe.store.ledger import WorkerRow
 from broadaxe.store.reads import LiveCount, Reads
 from broadaxe.views.definitions import Definitions, definition_of, step_of
-from broadaxe.views.model import Backlog, Page, SlotView, TaskStats, WorkerState, WorkerView
+from broadaxe.views.model import Backlog, FleetView, Page, SlotView, TaskStats, WorkerState, WorkerView
 
 INACTIVE_AFTER = 5.0
 """Seconds without a heartbeat after which a worker shows as inactive."""
@@ -83,6 +83,20 @@ class FleetViews:
             for slot in worker.slots.values()
         ]
         return sum(slot.available for slot in slots), sum(slot.limit for slot in slots)
+
+    async def get_fleet(self, tenant_id: TenantId) -> FleetView:
+        now = self._clock.now()
+        rows = [
+            row
+            for row in await self._reads.list_workers(tenant_id)
+            if self._state(row, now) is not WorkerState.INACTIVE
+        ]
+        slots: dict[str, SlotView] = {}
+        for worker in await self._present_workers(tenant_id, rows, now):
+            for kind, units in worker.slots.items():
+                known = slots.get(kind, SlotView(0, 0))
+                slots[kind] = SlotView(known.limit + units.limit, known.available + units.available)
+        return FleetView(slots, tuple(row.runtime for row in rows))
 
     async def _live(self, tenant_id: TenantId) -> list[tuple[str, str, LiveCount]]:
         counts = await self._reads.count_live(tenant_id)

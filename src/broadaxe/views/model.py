@@ -258,6 +258,16 @@ class WorkerView:
 
 
 @dataclass(frozen=True, slots=True)
+class FleetView:
+    """A tenant's workers with an open session, counted."""
+
+    slots: dict[str, SlotView]
+    """Units of all of them, by slot type."""
+    runtimes: tuple[dict[str, str], ...]
+    """What each runs on."""
+
+
+@dataclass(frozen=True, slots=True)
 class TenantView:
     """A tenant as people know it."""
 

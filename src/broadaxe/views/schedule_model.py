@@ -1,10 +1,12 @@
 """Crons and planned runs as readers see them."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from broadaxe.store.schedule_reads import CronCriteria as CronCriteria
+from broadaxe.store.schedule_reads import ListedCron as ListedCron
+from broadaxe.store.schedule_reads import ListedScheduled as ListedScheduled
 from broadaxe.views.model import RunStatus
 
 
@@ -23,17 +25,6 @@ class ScheduledOrder(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class CronFilter:
-    """Which crons. None and empty tuples ask for nothing; all of `metadata` must be there."""
-
-    id: UUID | None = None
-    workflow_id: UUID | None = None
-    workflow: str | None = None
-    name: str | None = None
-    metadata: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class ScheduledFilter:
     """Which planned runs. None and empty tuples ask for nothing; all of `metadata` must be there."""
 
@@ -49,43 +40,9 @@ class ScheduledFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class CronView:
-    """A cron."""
-
-    tenant_id: UUID
-    id: UUID
-    workflow_id: UUID
-    workflow_name: str
-    version_id: UUID
-    expression: str
-    name: str | None
-    declared: bool
-    enabled: bool
-    priority: int | None
-    input: bytes
-    metadata: bytes
-    created_at: datetime
-    updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class ScheduledView:
-    """A planned run, and the run that came of it."""
+    """A planned run, and how the run shows that came of it."""
 
-    tenant_id: UUID
-    id: UUID
-    workflow_id: UUID
-    workflow_name: str
-    version_id: UUID
-    trigger_at: datetime
-    priority: int | None
-    input: bytes
-    metadata: bytes
-    created_at: datetime
-    updated_at: datetime
-    settled_at: datetime | None
-    """None while it waits."""
-    run_id: UUID | None
-    run_created_at: datetime | None
+    planned: ListedScheduled
     run_name: str | None
     run_status: RunStatus | None

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.naming import display_name
-from broadaxe.domain.schedule import Method, Pause
+from broadaxe.domain.schedule import Pause
 from broadaxe.store.schedule_reads import (
     WAITING,
     CronCriteria,
@@ -16,9 +16,7 @@ from broadaxe.store.schedule_reads import (
 from broadaxe.views.model import Page
 from broadaxe.views.presenting import states_of, status_of
 from broadaxe.views.schedule_model import (
-    CronFilter,
     CronOrder,
-    CronView,
     ScheduledFilter,
     ScheduledOrder,
     ScheduledView,
@@ -34,21 +32,20 @@ class ScheduleViews:
     async def list_crons(
         self,
         tenant_id: TenantId,
-        where: CronFilter,
+        where: CronCriteria,
         order: CronOrder,
         newest_first: bool,
         offset: int,
         limit: int,
-    ) -> Page[CronView]:
-        criteria = CronCriteria(where.id, where.workflow_id, where.workflow, where.name, where.metadata)
-        rows = await self._schedules.list_crons(tenant_id, criteria, order, newest_first, offset, limit)
+    ) -> Page[ListedCron]:
+        rows = await self._schedules.list_crons(tenant_id, where, order, newest_first, offset, limit)
         total = offset + len(rows)
         if len(rows) == limit or (offset and not rows):
-            total = await self._schedules.count_crons(tenant_id, criteria)
-        return Page([_cron(row) for row in rows], offset, limit, total)
+            total = await self._schedules.count_crons(tenant_id, where)
+        return Page(rows, offset, limit, total)
 
-    async def get_cron(self, tenant_id: TenantId, cron_id: UUID) -> CronView | None:
-        page = await self.list_crons(tenant_id, CronFilter(id=cron_id), CronOrder.CREATED, False, 0, 1)
+    async def get_cron(self, tenant_id: TenantId, cron_id: UUID) -> ListedCron | None:
+        page = await self.list_crons(tenant_id, CronCriteria(id=cron_id), CronOrder.CREATED, False, 0, 1)
         return page.rows[0] if page.rows else None
 
     async def list_scheduled(
@@ -91,42 +88,10 @@ def _criteria(where: ScheduledFilter) -> ScheduledCriteria:
     )
 
 
-def _cron(row: ListedCron) -> CronView:
-    return CronView(
-        tenant_id=row.tenant_id,
-        id=row.id,
-        workflow_id=row.workflow_id,
-        workflow_name=row.workflow,
-        version_id=row.version_id,
-        expression=row.expression,
-        name=row.name,
-        declared=row.method is Method.DECLARED,
-        enabled=row.enabled,
-        priority=row.priority,
-        input=row.input,
-        metadata=row.metadata,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-    )
-
-
 def _scheduled(row: ListedScheduled) -> ScheduledView:
     created = row.run_created_at
     return ScheduledView(
-        tenant_id=row.tenant_id,
-        id=row.id,
-        workflow_id=row.workflow_id,
-        workflow_name=row.workflow,
-        version_id=row.version_id,
-        trigger_at=row.trigger_at,
-        priority=row.priority,
-        input=row.input,
-        metadata=row.metadata,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        settled_at=row.settled_at,
-        run_id=row.run_id,
-        run_created_at=created,
-        run_name=None if created is None else display_name(row.workflow, created),
+        row,
+        run_name=None if created is None else display_name(row.workflow_name, created),
         run_status=None if row.state is None else status_of(row.state),
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import pytest
 
 from broadaxe.domain.errors import Unavailable
 from broadaxe.domain.user_event import UserEvent
-from broadaxe.engine.api import EventKind, Origin
+from broadaxe.engine.api import EventKind, NewUserEvent, Origin
 from broadaxe.testkit.verify import verify
 
 from .dags import Dag, event, make_dag, on_parent, sleep, step
@@ -69,6 +70,92 @@ async def test_event_lets_a_step_go_with_its_payload_and_an_earlier_one_is_misse
     assert bench.ledger.commits == commits + 1, "what met the wait, and the task born assigned"
     assert dag.started() == ["one", "two"]
     assert triggers(dag, "two") == {"paid": {"amount": 7}}
+    await bench.close()
+
+
+def considers(bench: Bench, scope: str | None = "order-1", expression: str = "input.amount > 5") -> Any:
+    since = bench.clock.now() - timedelta(minutes=1)
+    return event("paid", expression=expression, event_scope=scope, consider_since=since)
+
+
+async def tell(bench: Bench, amount: int, scope: str | None = "order-1", key: str = "paid") -> None:
+    """An event that is stored, as SDKs push it."""
+    new = NewUserEvent(key, json.dumps({"amount": amount}).encode(), scope=scope)
+    call = asyncio.ensure_future(bench.engine.push_event(TENANT, new, Origin()))
+    await bench.settle()
+    await call
+
+
+async def test_events_since_a_time_count_when_the_wait_opens_the_oldest_that_fits_first() -> None:
+    bench = await patient_bench()
+    wait = considers(bench)
+    dag = await make_dag(bench, step("one"), step("two", "one", conditions=(wait,)))
+    await tell(bench, 1)
+    await tell(bench, 9, scope="order-2")
+    await tell(bench, 9, key="other")
+    await tell(bench, 7)
+    await tell(bench, 8)
+    await dag.start()
+    await dag.complete("one")
+    await bench.settle()
+    assert dag.started() == ["one", "two"]
+    assert triggers(dag, "two") == {"paid": {"amount": 7}}
+    await dag.complete("two")
+    assert dag.end() == "COMPLETED"
+    await bench.close()
+
+
+async def test_events_before_the_time_or_without_a_scope_to_look_for_do_not_count() -> None:
+    bench = await patient_bench()
+    await tell(bench, 9)
+    await tell(bench, 9, scope=None)
+    await bench.advance(120)
+    dag = await make_dag(
+        bench, step("late", conditions=(considers(bench),)), step("any", conditions=(considers(bench, None),))
+    )
+    await tell(bench, 9, scope=None)
+    await tell(bench, 4)
+    await dag.start()
+    await bench.settle()
+    assert dag.started() == []
+    await tell(bench, 6)
+    assert sorted(dag.started()) == ["any", "late"]
+    await bench.close()
+
+
+async def test_look_back_has_a_limit_and_new_events_count_all_the_same() -> None:
+    bench = await patient_bench(look_back_limit=3)
+    dag = await make_dag(bench, step("one", conditions=(considers(bench),)))
+    for amount in (1, 2, 3, 9):
+        await tell(bench, amount)
+    await dag.start()
+    await bench.settle()
+    assert dag.started() == []
+    await tell(bench, 10)
+    assert triggers(dag, "one") == {"paid": {"amount": 10}}
+    await bench.close()
+
+
+async def test_look_back_is_tried_again_when_the_database_was_away() -> None:
+    bench = await patient_bench()
+    dag = await make_dag(bench, step("one"), step("two", "one", conditions=(considers(bench),)))
+    await tell(bench, 9)
+    real, asked = bench.ledger.events.find_events, []
+
+    async def away_once(searches: Any) -> Any:
+        asked.append(len(searches))
+        if len(asked) == 1:
+            raise Unavailable("away")
+        return await real(searches)
+
+    bench.ledger.events.find_events = away_once  # type: ignore[method-assign]
+    await dag.start()
+    await dag.complete("one")
+    await bench.settle()
+    assert dag.started() == ["one"]
+    await bench.advance(2)
+    assert dag.started() == ["one", "two"]
+    assert asked == [1, 1]
     await bench.close()
 
 
@@ -281,6 +368,26 @@ async def test_take_over_goes_on_where_the_rows_stand() -> None:
     assert dag.end() == "COMPLETED"
     verify(bench.engine.memory, bench.tables.tasks.values(), history=bench.tables.history)
     await bench.close()
+
+
+async def test_take_over_looks_back_where_the_engine_before_it_did_not_get_to() -> None:
+    bench = await patient_bench()
+    dag = await make_dag(bench, step("one"), step("two", "one", conditions=(considers(bench),)))
+    await tell(bench, 9)
+
+    async def away(searches: Any) -> Any:
+        raise Unavailable("away")
+
+    bench.ledger.events.find_events = away  # type: ignore[method-assign]
+    await dag.start()
+    await dag.complete("one")
+    dag = await crash(dag)
+    await dag.bench.settle()
+    assert dag.started() == ["two"]
+    assert triggers(dag, "two") == {"paid": {"amount": 9}}
+    await dag.complete("two")
+    assert dag.end() == "COMPLETED"
+    await dag.bench.close()
 
 
 async def test_take_over_decides_what_a_crash_left_undecided() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from broadaxe.domain.errors import InvalidArgument, NotFound, ResourceExhausted
 from broadaxe.domain.task import TaskState
-from broadaxe.engine.api import EventKind, Origin, RunEvent, RunEventKind
+from broadaxe.engine.api import EventKind, NewLogLine, Origin, RunEvent, RunEventKind
 from broadaxe.store.ledger import Message, MessageKind
 
 from .harness import OTHER, TENANT, Bench, make_bench
@@ -263,15 +263,15 @@ async def test_log_lines_are_stored_with_the_attempt() -> None:
     await bench.worker()
     run = await bench.trigger()
     at = bench.clock.now()
-    await bench.engine.put_log(TENANT, run, at, "warn", "careful", b"", None)
+    await bench.engine.put_log(TENANT, NewLogLine(run, at, "warn", "careful"))
     assert [(line.level, line.message, line.attempt) for line in bench.tables.logs] == [
         ("WARN", "careful", 0)
     ]
     for level, message in (("LOUD", "x"), (None, ""), (None, "x" * 10_001)):
         with pytest.raises(InvalidArgument):
-            await bench.engine.put_log(TENANT, run, at, level, message, b"", None)
+            await bench.engine.put_log(TENANT, NewLogLine(run, at, level, message))
     with pytest.raises(NotFound):
-        await bench.engine.put_log(OTHER, run, at, None, "x", b"", None)
+        await bench.engine.put_log(OTHER, NewLogLine(run, at, None, "x"))
     await bench.close()
 
 

@@ -26,7 +26,7 @@ class Reads:
         definition = WorkflowDefinition("w", ())
         at = datetime(2026, 1, 1, tzinfo=UTC)
         return [
-            WorkflowVersion(TENANT, WorkflowId(one), VersionId(one), definition, at)
+            WorkflowVersion(TENANT, WorkflowId(one), VersionId(one), definition, at, 1)
             for one in ids
             if one in self.ids
         ]

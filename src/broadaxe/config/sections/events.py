@@ -36,6 +36,13 @@ class EventSettings:
         default="268435456",
         meaning="Most bytes that the inputs of all runs of one event may take together.",
     )
+    max_look_back: int = used(
+        "SERVER_EVENT_MAX_LOOK_BACK",
+        "events.maxLookBack",
+        POSITIVE,
+        default="1000",
+        meaning="Most earlier events that one condition with `consider_events_since` looks at.",
+    )
     max_filters: int = used(
         "SERVER_EVENT_MAX_FILTERS",
         "events.maxFilters",

@@ -1,7 +1,6 @@
 """Cancels, replays and log lines of tenants that another engine schedules."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -9,13 +8,13 @@ import msgspec
 from broadaxe.domain.errors import FailedPrecondition, NotFound
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.task import CancelRequested, Replayed, TaskEvent, TaskFilter
-from broadaxe.engine.api import Origin
+from broadaxe.engine.api import NewLogLine, Origin
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.elsewhere.rows import RowsElsewhere
 from broadaxe.engine.gate import Gate
-from broadaxe.engine.ingest.operations import Operations, checked_line
+from broadaxe.engine.ingest.operations import Operations, checked_kind, log_row
 from broadaxe.engine.tracing import run_context, sampled
-from broadaxe.store.ledger import LogLine, Message, MessageKind, StoredTask
+from broadaxe.store.ledger import Message, MessageKind, StoredTask
 
 _PAGE = 500
 
@@ -78,25 +77,15 @@ class OperationsElsewhere:
         body = msgspec.json.encode({"ids": ids})
         await self._ledger.post([Message(tenant_id, kind, body)])
 
-    async def put_log(
-        self,
-        tenant_id: TenantId,
-        task_id: UUID,
-        at: datetime,
-        level: str | None,
-        message: str,
-        metadata: bytes,
-        attempt: int | None,
-    ) -> None:
+    async def put_log(self, tenant_id: TenantId, line: NewLogLine) -> None:
         """Store a log line. NotFound for an unknown task, InvalidArgument for a bad line."""
-        kind = checked_line(level, message, metadata)
+        kind = checked_kind(line)
         await self._gate.wait(admit_draining=True)
-        stored = await self._ledger.get_task(tenant_id, task_id)
+        stored = await self._ledger.get_task(tenant_id, line.task_id)
         if stored is None:
-            raise NotFound(f"task {task_id} not found")
-        number = stored.status.attempt if attempt is None else attempt
-        line = LogLine(tenant_id, stored.facts.id, number, at, kind, message, metadata or b"{}")
-        await self._ledger.add_log_lines([line], owned=False)
+            raise NotFound(f"task {line.task_id} not found")
+        row = log_row(tenant_id, stored.facts.id, line, kind, stored.status.attempt)
+        await self._ledger.add_log_lines([row], owned=False)
 
     async def _change(
         self,

@@ -5,6 +5,7 @@ from broadaxe.engine.parts.scheduling import Scheduling
 from broadaxe.engine.runs.book import RunBook
 from broadaxe.engine.runs.conditions import Conditions
 from broadaxe.engine.runs.control import RunControl
+from broadaxe.engine.runs.look_back import LookBack
 from broadaxe.engine.runs.restore import RunRestore
 from broadaxe.engine.runs.steps import StepLife
 from broadaxe.engine.runs.waits import WaitBook
@@ -17,7 +18,12 @@ class Runs:
         context, gate, memory, timers = ground.context, ground.gate, ground.memory, ground.timers
         lifecycle = scheduling.lifecycle
         self.conditions = Conditions(ground.evaluator)
-        self.waits = WaitBook(context.clock, timers, self.conditions)
+        self.waits = WaitBook(
+            context.clock,
+            timers,
+            self.conditions,
+            LookBack(context, ground.background, timers, self.conditions),
+        )
         steps = StepLife(context.clock, memory, lifecycle, ground.traces, ground.tally, scheduling.listeners)
         self.book = RunBook(
             context,

@@ -10,6 +10,7 @@ from broadaxe.domain.run import MetWait, Wait, WaitKind
 from broadaxe.domain.user_event import UserEvent
 from broadaxe.engine.runs.conditions import Conditions
 from broadaxe.engine.runs.live_run import LiveRun, OpenWait, WaitOver
+from broadaxe.engine.runs.look_back import LookBack
 from broadaxe.engine.runs.payloads import sleep_data
 from broadaxe.engine.scheduler.timers import Timers
 
@@ -20,10 +21,11 @@ Arrived = Callable[[LiveRun, WaitOver], None]
 class WaitBook:
     """All open waits: one timer for each sleep, an index by key for events."""
 
-    def __init__(self, clock: Clock, timers: Timers, conditions: Conditions) -> None:
+    def __init__(self, clock: Clock, timers: Timers, conditions: Conditions, look_back: LookBack) -> None:
         self._clock = clock
         self._timers = timers
         self._conditions = conditions
+        self._look_back = look_back
         self._by_key: dict[EventKey, dict[OpenWait, None]] = {}
         self._arrived: Arrived | None = None
 
@@ -37,6 +39,7 @@ class WaitBook:
         one = run.waits[(wait.step, wait.item)] = OpenWait(run, wait, rule)
         if wait.kind is WaitKind.EVENT:
             self._by_key.setdefault((run.facts.tenant_id, wait.key), {})[one] = None
+            self._look_back.search(one, self._found)
         elif wait.due_at is not None:
             one.timer = self._timers.when(wait.due_at, partial(self._slept, one))
 
@@ -58,6 +61,7 @@ class WaitBook:
     def clear(self) -> None:
         """Memory was dropped."""
         self._by_key.clear()
+        self._look_back.clear()
 
     def __len__(self) -> int:
         return sum(len(waits) for waits in self._by_key.values())
@@ -82,6 +86,9 @@ class WaitBook:
             await asyncio.wait(answers)
         for answer in answers:
             answer.result()
+
+    def _found(self, one: OpenWait, payload: bytes) -> None:
+        self._over(one, payload, None)
 
     def _slept(self, one: OpenWait) -> None:
         one.timer = None

@@ -1,7 +1,7 @@
 """`EventsService`: user events, log lines and stream chunks."""
 
 from broadaxe.domain.user_event import UserEvent
-from broadaxe.engine.api import Engine, NewUserEvent, Origin, Refusal
+from broadaxe.engine.api import Engine, NewLogLine, NewUserEvent, Origin, Refusal
 from broadaxe.grpc_api.call import Call
 from broadaxe.grpc_api.details import refused_events
 from broadaxe.grpc_api.method import Method, service_methods
@@ -66,8 +66,7 @@ class EventsServicer:
         """A log line of a task; taken and dropped when the settings say so."""
         if not self._keep_logs:
             return pb.PutLogResponse()
-        await self._engine.put_log(
-            call.tenant_id,
+        line = NewLogLine(
             uuid_field(request.task_run_external_id, "task_run_external_id"),
             time_field(request.created_at, "created_at"),
             request.level if request.HasField("level") else None,
@@ -75,6 +74,7 @@ class EventsServicer:
             request.metadata.encode(),
             request.task_retry_count if request.HasField("task_retry_count") else None,
         )
+        await self._engine.put_log(call.tenant_id, line)
         return pb.PutLogResponse()
 
     async def put_stream_event(

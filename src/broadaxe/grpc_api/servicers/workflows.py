@@ -38,6 +38,7 @@ def _version(version: WorkflowVersion) -> pb.WorkflowVersion:
     message = pb.WorkflowVersion(
         id=str(version.version_id),
         version=version.definition.version,
+        order=version.number,
         workflow_id=str(version.workflow_id),
     )
     message.created_at.FromDatetime(version.created_at)

@@ -1,5 +1,6 @@
 """Crons and planned runs on their way out."""
 
+from broadaxe.domain.schedule import Method
 from broadaxe.rest_api.encoders.payloads import as_object, paginate
 from broadaxe.rest_api.models.envelope import APIResourceMeta
 from broadaxe.rest_api.models.schedules import (
@@ -10,7 +11,7 @@ from broadaxe.rest_api.models.schedules import (
     WorkflowRunStatus,
 )
 from broadaxe.views.model import Page, RunStatus
-from broadaxe.views.schedule_model import CronView, ScheduledView
+from broadaxe.views.schedule_model import ListedCron, ScheduledView
 
 _STATUSES: dict[RunStatus, WorkflowRunStatus] = {
     RunStatus.QUEUED: "QUEUED",
@@ -21,7 +22,7 @@ _STATUSES: dict[RunStatus, WorkflowRunStatus] = {
 }
 
 
-def encode_cron(cron: CronView) -> CronWorkflows:
+def encode_cron(cron: ListedCron) -> CronWorkflows:
     """A cron."""
     return CronWorkflows(
         metadata=APIResourceMeta(cron.id, cron.created_at, cron.updated_at),
@@ -31,7 +32,7 @@ def encode_cron(cron: CronView) -> CronWorkflows:
         workflow_name=cron.workflow_name,
         cron=cron.expression,
         enabled=cron.enabled,
-        method="DEFAULT" if cron.declared else "API",
+        method="DEFAULT" if cron.method is Method.DECLARED else "API",
         name=cron.name,
         input=as_object(cron.input),
         additional_metadata=as_object(cron.metadata),
@@ -39,14 +40,14 @@ def encode_cron(cron: CronView) -> CronWorkflows:
     )
 
 
-def encode_cron_page(page: Page[CronView]) -> CronWorkflowsList:
+def encode_cron_page(page: Page[ListedCron]) -> CronWorkflowsList:
     """A page of crons."""
     return CronWorkflowsList([encode_cron(row) for row in page.rows], paginate(page))
 
 
-def encode_scheduled(planned: ScheduledView) -> ScheduledWorkflows:
+def encode_scheduled(view: ScheduledView) -> ScheduledWorkflows:
     """A planned run."""
-    status = planned.run_status
+    planned, status = view.planned, view.run_status
     return ScheduledWorkflows(
         metadata=APIResourceMeta(planned.id, planned.created_at, planned.updated_at),
         tenant_id=planned.tenant_id,
@@ -58,7 +59,7 @@ def encode_scheduled(planned: ScheduledView) -> ScheduledWorkflows:
         input=as_object(planned.input),
         additional_metadata=as_object(planned.metadata),
         workflow_run_created_at=planned.run_created_at,
-        workflow_run_name=planned.run_name,
+        workflow_run_name=view.run_name,
         workflow_run_status=None if status is None else _STATUSES[status],
         workflow_run_id=planned.run_id,
         priority=planned.priority or 1,

@@ -34,7 +34,7 @@ from broadaxe.rest_api.models.schedules import (
 from broadaxe.rest_api.problems import Refusal, not_found
 from broadaxe.rest_api.queries import CronListQuery, ScheduledListQuery, utc
 from broadaxe.telemetry import names as T
-from broadaxe.views.schedule_model import CronView, ScheduledFilter, ScheduledView
+from broadaxe.views.schedule_model import ListedCron, ScheduledFilter, ScheduledView
 
 CRON, SCHEDULED = "cron-workflow", "scheduled-workflow-run"
 BULK = 500
@@ -146,7 +146,7 @@ async def delete_scheduled(call: Call) -> Answer:
 
 async def run_scheduled(call: Call) -> TriggerRunResult:
     """Start a run like the planned one, now; the planned one stays as it is."""
-    planned = await _scheduled(call, call.id(SCHEDULED))
+    planned = (await _scheduled(call, call.id(SCHEDULED))).planned
     return await _run(call, Trigger(planned.workflow_name, planned.input, planned.metadata, planned.priority))
 
 
@@ -206,7 +206,7 @@ async def _errors(call: Call, ids: Sequence[UUID]) -> list[ScheduledWorkflowsBul
     return errors
 
 
-async def _cron(call: Call, cron_id: UUID) -> CronView:
+async def _cron(call: Call, cron_id: UUID) -> ListedCron:
     cron = await call.views.get_cron(call.tenant_id, cron_id)
     if cron is None:
         raise not_found("cron")

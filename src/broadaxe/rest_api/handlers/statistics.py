@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from broadaxe.rest_api.call import Call
+from broadaxe.rest_api.call import Answer, Call
 from broadaxe.rest_api.decoding import decode_pairs
+from broadaxe.rest_api.encoders.metrics import encode_metrics
 from broadaxe.rest_api.encoders.runs import encode_log
 from broadaxe.rest_api.models.runs import V1LogLineList
 from broadaxe.rest_api.models.statistics import (
@@ -13,6 +14,7 @@ from broadaxe.rest_api.models.statistics import (
     V1LogsPointMetrics,
     V1TaskPointMetric,
     V1TaskPointMetrics,
+    WorkflowMetrics,
     WorkflowRunsMetrics,
     WorkflowRunsMetricsCounts,
     WorkflowWorkersCount,
@@ -25,12 +27,21 @@ from broadaxe.rest_api.statistics_queries import (
     RunsMetricsQuery,
     TaskPointQuery,
     TenantLogQuery,
+    WorkflowMetricsQuery,
 )
+from broadaxe.telemetry.prometheus import CONTENT_TYPE
 from broadaxe.views.api import RunFilter
 from broadaxe.views.model import RunStatus
 from broadaxe.views.statistics import Backed, LogPoint
 
 DAY = timedelta(days=1)
+_SHOWN = {
+    "RUNNING": RunStatus.RUNNING,
+    "SUCCEEDED": RunStatus.COMPLETED,
+    "FAILED": RunStatus.FAILED,
+    "CANCELLED": RunStatus.CANCELLED,
+    "QUEUED": RunStatus.QUEUED,
+}
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -103,6 +114,29 @@ async def count_runs(call: Call) -> WorkflowRunsMetrics:
             CANCELLED=counts.get(RunStatus.CANCELLED, 0),
         )
     )
+
+
+async def count_workflow_runs(call: Call) -> WorkflowMetrics:
+    """Runs of a workflow. No workflow that runs here has concurrency groups, so none has a key."""
+    workflow_id, query = call.id("workflow"), call.query(WorkflowMetricsQuery)
+    if await call.views.get_version(call.tenant_id, workflow_id, None) is None:
+        raise not_found("workflow")
+    if query.group_key:
+        return WorkflowMetrics(0, 0)
+    where = RunFilter(since=_BEGINNING, workflow_ids=(workflow_id,))
+    counts = {one.status: one.count for one in await call.views.count_by_status(call.tenant_id, where)}
+    if query.status is None:
+        return WorkflowMetrics(sum(counts.values()), 0)
+    # Those that wait are all QUEUED here: none is PENDING or in BACKOFF.
+    shown = _SHOWN.get(query.status)
+    return WorkflowMetrics(0 if shown is None else counts.get(shown, 0), 0)
+
+
+async def write_metrics(call: Call) -> Answer:
+    """The tenant's gauges, read from rows: whichever process is asked answers for all engines."""
+    backlog = await call.views.get_backlog(call.tenant_id, (), ())
+    fleet = await call.views.get_fleet(call.tenant_id)
+    return Answer(encode_metrics(call.tenant_id, backlog.total, fleet), content_type=CONTENT_TYPE)
 
 
 def _window(call: Call, since: datetime | None, until: datetime | None) -> tuple[datetime, datetime]:

@@ -51,6 +51,13 @@ class TenantQueueMetrics(Struct):
     queues: dict[str, int]
 
 
+class WorkflowMetrics(Struct, rename="camel"):
+    """Runs of a workflow, and its concurrency groups."""
+
+    group_key_runs_count: int
+    group_key_count: int
+
+
 class WorkflowWorkersCount(Struct, rename="camel"):
     """Slots of the active workers that can run a workflow."""
 

@@ -17,6 +17,17 @@ SELECT e.tenant_id, e.id, e.at, e.key, e.trace,
         ORDER BY r.run_id DESC LIMIT 1)
 FROM user_event e WHERE e.id >= $1 AND e.id > $2 ORDER BY e.id LIMIT $3
 
+-- name: event_find (SELECT user_event): Finds the next events of keys and scopes, each the oldest first, so many and so many bytes.
+SELECT w.number, e.id, e.payload
+FROM unnest($1::integer[], $2::uuid[], $3::text[], $4::text[], $5::uuid[]) AS w (number, tenant_id, key, scope, after)
+CROSS JOIN LATERAL (
+    SELECT p.id, p.payload, sum(length(p.payload)) OVER (ORDER BY p.id) - length(p.payload) AS bytes_before
+    FROM (SELECT c.id, c.payload FROM user_event c
+          WHERE c.tenant_id = w.tenant_id AND c.id > w.after AND c.scope IS NOT NULL
+            AND event_place(c.key, c.scope) = event_place(w.key, w.scope) AND c.key = w.key AND c.scope = w.scope
+          ORDER BY c.id LIMIT $6) p) e
+WHERE e.bytes_before < $7 ORDER BY w.number, e.id
+
 -- name: event_trace (SELECT user_event): Reads what is above an event in its trace.
 SELECT trace FROM user_event WHERE tenant_id = $1 AND id = $2
 

@@ -1,25 +1,12 @@
--- The columns of a run: as they are given to be stored, as they are read, as they are stored.
--- An outer fragment stands before those it uses.
-
--- fragment: new_runs
-(SELECT {run_given} FROM unnest(
-    $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::smallint[], $6::timestamptz[], $7::bytea[], $8::bytea[],
-    $9::bytea[], $10::uuid[], $11::uuid[], $12::integer[], $13::text[], $14::uuid[], $15::bytea[], $16::bytea[],
-    $17::smallint[], $18::timestamptz[]) AS given ({run_columns})) AS new
-
--- fragment: run_given
-tenant_id, id, workflow_id, version_id, priority, created_at, input, narrow_metadata(metadata, trace, id),
-narrow_trace(trace, id), parent_task_id, parent_run_id,
-child_index, child_key, desired_worker_id, desired_labels, triggers, state, finished_at
-
--- fragment: run_read
-tenant_id, id, workflow_id, version_id, priority, created_at, input,
-whole_metadata(metadata, trace, id) AS metadata, whole_trace(trace, id) AS trace, parent_task_id, parent_run_id,
-child_index, child_key, desired_worker_id, desired_labels, triggers, state, finished_at
-
 -- fragment: run_columns
 tenant_id, id, workflow_id, version_id, priority, created_at, input, metadata, trace, parent_task_id, parent_run_id,
 child_index, child_key, desired_worker_id, desired_labels, triggers, state, finished_at
+
+-- fragment: new_runs
+unnest(
+    $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::smallint[], $6::timestamptz[], $7::bytea[], $8::bytea[],
+    $9::bytea[], $10::uuid[], $11::uuid[], $12::integer[], $13::text[], $14::uuid[], $15::bytea[], $16::bytea[],
+    $17::smallint[], $18::timestamptz[])
 
 -- name: run_create_batch (INSERT run): Creates runs of several steps.
 INSERT INTO run ({run_columns})
@@ -61,12 +48,11 @@ FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::integer[], $5::timesta
 WHERE w.run_id = u.run_id AND w.step = u.step AND w.item = u.item AND w.attempt = u.attempt AND w.met_at IS NULL
 
 -- name: run_get_many (SELECT run): Reads runs by their ids.
-SELECT {run_read} FROM run WHERE tenant_id = $1 AND id = ANY($2::uuid[])
+SELECT {run_columns} FROM run WHERE tenant_id = $1 AND id = ANY($2::uuid[])
 
 -- name: run_find (SELECT run): Finds runs by time, state and workflow, newest first.
-SELECT tenant_id, id, workflow_id, version_id, priority, created_at, ''::bytea,
-       whole_metadata(metadata, trace, id) AS metadata, whole_trace(trace, id) AS trace, parent_task_id, parent_run_id,
-       child_index, child_key, desired_worker_id, desired_labels, triggers, state, finished_at
+SELECT tenant_id, id, workflow_id, version_id, priority, created_at, ''::bytea, metadata, trace, parent_task_id,
+       parent_run_id, child_index, child_key, desired_worker_id, desired_labels, triggers, state, finished_at
 FROM run
 WHERE tenant_id = $1 AND id >= $2 AND id < $3
   AND created_at >= $4 AND ($5::timestamptz IS NULL OR created_at < $5)
@@ -79,10 +65,10 @@ LIMIT $8
 SELECT id, input FROM run WHERE tenant_id = $1 AND id = ANY($2::uuid[])
 
 -- name: run_live_page (SELECT run): Reads runs that are not over, oldest first, from an id on.
-SELECT {run_read} FROM run WHERE finished_at IS NULL AND id > $1 ORDER BY id LIMIT $2
+SELECT {run_columns} FROM run WHERE finished_at IS NULL AND id > $1 ORDER BY id LIMIT $2
 
 -- name: run_ended_page (SELECT run): Reads runs that ended since a moment, by id from an id on.
-SELECT {run_read} FROM run WHERE finished_at >= $1 AND id > $2 ORDER BY id LIMIT $3
+SELECT {run_columns} FROM run WHERE finished_at >= $1 AND id > $2 ORDER BY id LIMIT $3
 
 -- name: run_waits (SELECT run_wait): Reads the waits of runs.
 SELECT run_id, step, item, attempt, kind, opened_at, key, due_at, met_at, data

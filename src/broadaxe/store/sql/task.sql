@@ -1,33 +1,16 @@
--- The columns of a task: as they are given to be stored, as they are read, as they are stored.
--- An outer fragment stands before those it uses.
-
--- fragment: new_tasks
-(SELECT {task_given} FROM unnest(
-    $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::smallint[], $8::timestamptz[],
-    $9::bytea[], $10::bytea[], $11::bytea[], $12::uuid[], $13::uuid[], $14::integer[], $15::text[], $16::uuid[],
-    $17::bytea[], $18::bytea[], $19::smallint[], $20::integer[], $21::timestamptz[], $22::integer[], $23::integer[],
-    $24::uuid[], $25::timestamptz[], $26::timestamptz[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[],
-    $30::boolean[], $31::bytea[], $32::bytea[]) AS given ({task_columns})) AS new
-
--- fragment: task_given
-tenant_id, id, run_id, workflow_id, version_id, step_id, priority, created_at, input,
-narrow_metadata(metadata, trace, run_id), narrow_trace(trace, run_id),
-parent_task_id, parent_run_id, child_index, child_key, desired_worker_id, desired_labels, triggers,
-state, attempt, queued_at, app_retries, internal_retries, worker_id, assigned_at, started_at, finished_at,
-retry_at, timeout_at, slot_released, output, error
-
--- fragment: task_read
-tenant_id, id, run_id, workflow_id, version_id, step_id, priority, created_at, input,
-whole_metadata(metadata, trace, run_id) AS metadata, whole_trace(trace, run_id) AS trace,
-parent_task_id, parent_run_id, child_index, child_key, desired_worker_id, desired_labels, triggers,
-state, attempt, queued_at, app_retries, internal_retries, worker_id, assigned_at, started_at, finished_at,
-retry_at, timeout_at, slot_released, output, error
-
 -- fragment: task_columns
 tenant_id, id, run_id, workflow_id, version_id, step_id, priority, created_at, input, metadata, trace,
 parent_task_id, parent_run_id, child_index, child_key, desired_worker_id, desired_labels, triggers,
 state, attempt, queued_at, app_retries, internal_retries, worker_id, assigned_at, started_at, finished_at,
 retry_at, timeout_at, slot_released, output, error
+
+-- fragment: new_tasks
+unnest(
+    $1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::smallint[], $8::timestamptz[],
+    $9::bytea[], $10::bytea[], $11::bytea[], $12::uuid[], $13::uuid[], $14::integer[], $15::text[], $16::uuid[],
+    $17::bytea[], $18::bytea[], $19::smallint[], $20::integer[], $21::timestamptz[], $22::integer[], $23::integer[],
+    $24::uuid[], $25::timestamptz[], $26::timestamptz[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[],
+    $30::boolean[], $31::bytea[], $32::bytea[])
 
 -- name: task_create_batch (INSERT task): Creates tasks, one element of each array a task.
 INSERT INTO task ({task_columns})
@@ -100,7 +83,7 @@ WITH fence AS (
 SELECT pg_current_xact_id()::text, (SELECT array_agg(partition) FROM fence), (SELECT array_agg(item) FROM written)
 
 -- name: task_lock_batch (SELECT task): Locks tasks in the order of their ids, and reads them as they are then.
-SELECT {task_read} FROM unnest($1::uuid[], $2::uuid[]) AS w (w_tenant, w_id)
+SELECT {task_columns} FROM unnest($1::uuid[], $2::uuid[]) AS w (w_tenant, w_id)
 JOIN task t ON t.tenant_id = w_tenant AND t.id = w_id
 ORDER BY t.id
 FOR UPDATE OF t
@@ -121,16 +104,16 @@ DELETE FROM child_claim WHERE (tenant_id, parent_task_id, key, run_id) IN (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[]))
 
 -- name: task_get (SELECT task): Reads one task.
-SELECT {task_read} FROM task WHERE tenant_id = $1 AND id = $2
+SELECT {task_columns} FROM task WHERE tenant_id = $1 AND id = $2
 
 -- name: task_get_many (SELECT task): Reads tasks by their own ids or by their run's; the id of a step's task carries the time of its run.
-SELECT {task_read} FROM task WHERE tenant_id = $1 AND id = ANY($2::uuid[])
+SELECT {task_columns} FROM task WHERE tenant_id = $1 AND id = ANY($2::uuid[])
 UNION ALL
-SELECT {task_read} FROM task
+SELECT {task_columns} FROM task
 WHERE tenant_id = $1 AND run_id = ANY($2::uuid[]) AND run_id <> id AND id <> ALL($2::uuid[]) AND id >= $3 AND id < $4
 
 -- name: task_find (SELECT task): Finds tasks by time, state, workflow and keys in their metadata, newest first.
-SELECT id, state, whole_metadata(metadata, trace, run_id) AS metadata FROM task
+SELECT id, state, metadata, trace, run_id FROM task
 WHERE tenant_id = $1 AND id >= $2 AND id < $3
   AND created_at >= $4 AND ($5::timestamptz IS NULL OR created_at < $5)
   AND ($6::smallint[] IS NULL OR state = ANY($6))
@@ -139,7 +122,7 @@ ORDER BY id DESC
 LIMIT $8
 
 -- name: run_tasks (SELECT task): Reads the tasks of runs; $2 and $3 bound their ids, which carry the time of the run.
-SELECT {task_read} FROM task WHERE run_id = ANY($1::uuid[]) AND run_id <> id AND id >= $2 AND id < $3
+SELECT {task_columns} FROM task WHERE run_id = ANY($1::uuid[]) AND run_id <> id AND id >= $2 AND id < $3
 
 -- name: task_outputs (SELECT task): Reads what tasks left.
 SELECT id, output, error FROM task WHERE tenant_id = $1 AND id = ANY($2::uuid[])
@@ -148,16 +131,16 @@ SELECT id, output, error FROM task WHERE tenant_id = $1 AND id = ANY($2::uuid[])
 SELECT id, input FROM task WHERE tenant_id = $1 AND id = ANY($2::uuid[])
 
 -- name: task_live_page (SELECT task): Reads tasks that are not final, oldest first, from an id on.
-SELECT {task_read} FROM task WHERE state < 10 AND id > $3
+SELECT {task_columns} FROM task WHERE state < 10 AND id > $3
   AND ($1::integer IS NULL OR tenant_partition(tenant_id, $2) = $1) ORDER BY id LIMIT $4
 
 -- name: task_finished_page (SELECT task): Reads tasks that became final since a moment, by id from an id on.
-SELECT {task_read} FROM task
+SELECT {task_columns} FROM task
 WHERE state >= 10 AND finished_at >= $3 AND id > $4
   AND ($1::integer IS NULL OR tenant_partition(tenant_id, $2) = $1) ORDER BY id LIMIT $5
 
 -- name: attempt_ended_page (SELECT attempt): Reads attempts that ended since a moment while their tasks went on.
-SELECT {task_read}, a_attempt, a_outcome, a_queued_at, a_assigned_at, a_started_at, a_ended_at, a_worker_id, a_error,
+SELECT {task_columns}, a_attempt, a_outcome, a_queued_at, a_assigned_at, a_started_at, a_ended_at, a_worker_id, a_error,
        NOT EXISTS (SELECT FROM attempt WHERE task_id = a_task_id AND attempt < a_attempt AND outcome >= 5) AS a_first_run
 FROM (SELECT tenant_id AS a_tenant_id, task_id AS a_task_id, attempt AS a_attempt, outcome AS a_outcome,
              queued_at AS a_queued_at, assigned_at AS a_assigned_at, started_at AS a_started_at,

@@ -19,7 +19,7 @@ CASE WHEN substr(t.metadata, 1, 1) = '\x7b'::bytea AND
                ELSE regexp_replace(convert_from(t.metadata, 'UTF8'),
                                    '\\u[dD][89abAB][[:xdigit:]][[:xdigit:]]\\u[dD][c-fC-F][[:xdigit:]][[:xdigit:]]', '', 'g')
                     !~ '\\u(0000|[dD][89a-fA-F])' END
-     THEN convert_from(whole_metadata(t.metadata, t.trace, t.run_id), 'UTF8')::jsonb END
+     THEN convert_from(t.metadata, 'UTF8')::jsonb END
 
 -- name: view_tenant_logs_oldest (SELECT log_line): Reads log lines of a tenant, oldest first.
 SELECT l.tenant_id, l.task_id, l.attempt, l.created_at, l.level, l.message, l.metadata

@@ -27,16 +27,15 @@ CASE WHEN substr(t.metadata, 1, 1) = '\x7b'::bytea AND
                ELSE regexp_replace(convert_from(t.metadata, 'UTF8'),
                                    '\\u[dD][89abAB][[:xdigit:]][[:xdigit:]]\\u[dD][c-fC-F][[:xdigit:]][[:xdigit:]]', '', 'g')
                     !~ '\\u(0000|[dD][89a-fA-F])' END
-     THEN convert_from(whole_metadata(t.metadata, t.trace, t.run_id), 'UTF8')::jsonb END
+     THEN convert_from(t.metadata, 'UTF8')::jsonb END
 
 -- fragment: before_input
 t.tenant_id, t.id, t.run_id, t.workflow_id, t.version_id, t.step_id, t.priority, t.created_at
 
 -- fragment: after_input
-whole_metadata(t.metadata, t.trace, t.run_id) AS metadata, whole_trace(t.trace, t.run_id) AS trace,
-t.parent_task_id, t.parent_run_id, t.child_index, t.child_key, t.desired_worker_id, t.desired_labels, t.triggers,
-t.state, t.attempt, t.queued_at, t.app_retries, t.internal_retries, t.worker_id, t.assigned_at, t.started_at,
-t.finished_at, t.retry_at, t.timeout_at, t.slot_released
+t.metadata, t.trace, t.parent_task_id, t.parent_run_id, t.child_index, t.child_key, t.desired_worker_id,
+t.desired_labels, t.triggers, t.state, t.attempt, t.queued_at, t.app_retries, t.internal_retries, t.worker_id, t.assigned_at,
+t.started_at, t.finished_at, t.retry_at, t.timeout_at, t.slot_released
 
 -- fragment: surroundings
 CASE WHEN t.state = 12 AND t.assigned_at IS NULL THEN (
@@ -66,7 +65,7 @@ CASE WHEN substr(r.metadata, 1, 1) = '\x7b'::bytea AND
                ELSE regexp_replace(convert_from(r.metadata, 'UTF8'),
                                    '\\u[dD][89abAB][[:xdigit:]][[:xdigit:]]\\u[dD][c-fC-F][[:xdigit:]][[:xdigit:]]', '', 'g')
                     !~ '\\u(0000|[dD][89a-fA-F])' END
-     THEN convert_from(whole_metadata(r.metadata, r.trace, r.id), 'UTF8')::jsonb END
+     THEN convert_from(r.metadata, 'UTF8')::jsonb END
 
 -- fragment: run_as_task
 r.created_at, r.created_at AS queued_at, 0 AS attempt, 0 AS app_retries, 0 AS internal_retries, r.state, r.priority,

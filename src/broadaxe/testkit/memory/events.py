@@ -1,7 +1,7 @@
 """Subscriptions, filters and idempotency keys in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 from broadaxe.domain.event_filters import EventFilter
 from broadaxe.domain.ids import TenantId, WorkflowId
 from broadaxe.domain.workflow import WorkflowVersion
-from broadaxe.store.event_ledger import FilterChange, StoredEvent, Subscription
+from broadaxe.store.event_ledger import EarlierEvent, EventSearch, FilterChange, StoredEvent, Subscription
 from broadaxe.testkit.memory.tables import MemoryTables
 
 
@@ -72,6 +72,24 @@ class MemoryEvents:
             for new in self._tables.events.values()
             if new.event.at >= at
         ]
+
+    async def find_events(self, searches: Sequence[EventSearch]) -> list[list[EarlierEvent]]:
+        """The next event of each search: one at a time, so that going on is tested too."""
+        await self._reach()
+        found: list[list[EarlierEvent]] = []
+        for search in searches:
+            events = sorted((new.event for new in self._tables.events.values()), key=lambda event: event.id)
+            found.append(
+                [
+                    EarlierEvent(event.id, event.payload)
+                    for event in events
+                    if (event.tenant_id, event.key, event.scope)
+                    == (search.tenant_id, search.key, search.scope)
+                    and event.at >= search.since
+                    and (search.after is None or event.id > search.after)
+                ][:1]
+            )
+        return found
 
     async def add_filter(
         self, tenant_id: TenantId, workflow_id: UUID, scope: str, expression: str, payload: bytes, limit: int

@@ -25,8 +25,9 @@ class MemoryWorkflows(MemoryCommits):
             return newest
         workflow_id = uuid5(_NAMESPACE, f"{tenant_id}/{definition.name}")
         version_id = uuid5(workflow_id, f"{len(self.tables.versions)}/{digest}")
+        number = 1 if newest is None else newest.number + 1
         version = WorkflowVersion(
-            tenant_id, WorkflowId(workflow_id), VersionId(version_id), definition, self._clock.now()
+            tenant_id, WorkflowId(workflow_id), VersionId(version_id), definition, self._clock.now(), number
         )
         self.tables.newest[(tenant_id, definition.name)] = version
         self.tables.versions[version_id] = version
