@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: every way to run it, every way to lose it."""
 
+import asyncio
 import contextlib
 import os
 import pwd
@@ -16,6 +17,7 @@ import pytest
 
 from broadaxe.store.embedded import EmbeddedPostgres, EmbeddedPostgresError, binaries, directory, server
 from broadaxe.store.embedded.directory import Directory
+from broadaxe.store.embedded.ending import ended
 from broadaxe.store.embedded.identity import Identity, candidates
 from broadaxe.testkit.conditions import until
 from broadaxe.testkit.usage import alive
@@ -354,6 +356,30 @@ async def test_embedded_postgres_killed_itself_is_started_again_by_its_server(tm
         connection.terminate()
     finally:
         await postgres.stop()
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["the kernel tells", "looked for"])
+async def test_ended_returns_at_the_end_of_a_process_or_of_its_patience(
+    told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not told:
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
+    command = [sys.executable, "-c", "input()"]
+    process = await asyncio.to_thread(subprocess.Popen, command, stdin=subprocess.PIPE)
+    try:
+        files = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+        await ended(process, 0.01)
+        assert process.poll() is None
+        assert not files or len(os.listdir("/proc/self/fd")) == files
+        waiting = asyncio.create_task(ended(process, 60.0))
+        process.kill()
+        await asyncio.wait_for(waiting, 30)
+        await until(lambda: process.poll() is not None, "the process is known to have ended", 30)
+        await asyncio.wait_for(ended(process, 60.0), 30)
+        assert not files or len(os.listdir("/proc/self/fd")) == files
+    finally:
+        process.kill()
+        process.communicate()
 
 
 async def test_embedded_postgres_pid_file_of_someone_else_is_not_believed(tmp_path: Path) -> None:
