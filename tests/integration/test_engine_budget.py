@@ -135,6 +135,20 @@ async def test_tasks_at_load_write_little_wal(loaded: Loaded, dsn: str) -> None:
     assert written / TASKS <= 2500
 
 
+async def test_tasks_take_little_room(loaded: Loaded, dsn: str) -> None:
+    """With their indexes and before any vacuum: a row as it was made, and one as it ended, whose payloads are
+    200 bytes here. `make bench` has smaller ones."""
+    rounds = 20
+    connection = await asyncpg.connect(dsn)
+    size = "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'task'::regclass"
+    before = await connection.fetchval(size)
+    for _ in range(rounds):
+        await loaded.finish(await loaded.trigger(TASKS))
+    grown = await connection.fetchval(size) - before
+    await connection.close()
+    assert grown / (rounds * TASKS) <= 1_000
+
+
 async def test_tasks_at_load_have_few_spans_each(loaded: Loaded) -> None:
     """Calls have one more each: what a whole run looks like is in `tests/telemetry/golden`."""
     await loaded.finish(await loaded.trigger(TASKS))

@@ -13,12 +13,12 @@ from broadaxe.domain.task import (
     AttemptRecord,
     Note,
     NoteKind,
-    TaskFacts,
     TaskState,
     TaskStatus,
 )
 from broadaxe.domain.workflow import WorkflowVersion
 from broadaxe.store.connection import Database
+from broadaxe.store.derived import from_row
 from broadaxe.store.event_reads import PostgresEventReads
 from broadaxe.store.ledger import LogLine, WorkerRow
 from broadaxe.store.reads import (
@@ -33,7 +33,7 @@ from broadaxe.store.reads import (
     TenantRow,
     WorkflowRow,
 )
-from broadaxe.store.rows import id_floor, id_range, id_time, version_of, worker_of
+from broadaxe.store.rows import FACT_COLUMNS, facts_of, id_floor, id_range, id_time, version_of, worker_of
 from broadaxe.store.schedule_reads import PostgresScheduleReads
 from broadaxe.store.session import Record, Session
 from broadaxe.store.statements import statement
@@ -42,7 +42,6 @@ from broadaxe.store.statistics_reads import PostgresStatisticsReads
 CHILDREN_LIMIT = 10_000
 WORKERS_LIMIT = 10_000
 
-_FACT_COLUMNS = 18
 _STATUS_COLUMNS = 32
 _INPUT_COLUMN = 8
 _LAST_ID = UUID(int=(1 << 128) - 1)
@@ -271,6 +270,7 @@ def _check_payloads(rows: Sequence[Record], payload_bytes: int) -> None:
 
 
 def _run(record: Record) -> RunRow:
+    metadata, trace = from_row(record["metadata"], record["trace"], record["id"])
     facts = RunFacts(
         tenant_id=record["tenant_id"],
         id=record["id"],
@@ -279,8 +279,8 @@ def _run(record: Record) -> RunRow:
         priority=record["priority"],
         created_at=record["created_at"],
         input=record[_INPUT_COLUMN],
-        metadata=record["metadata"],
-        trace=record["trace"],
+        metadata=metadata,
+        trace=trace,
         parent_task_id=record["parent_task_id"],
         parent_run_id=record["parent_run_id"],
         child_index=record["child_index"],
@@ -299,8 +299,8 @@ def _next(task_id: UUID) -> UUID:
 
 def _task(record: Record) -> TaskRow:
     values = tuple(record)
-    facts = TaskFacts(*values[:_FACT_COLUMNS])
-    status = TaskStatus(TaskState(values[_FACT_COLUMNS]), *values[_FACT_COLUMNS + 1 : _STATUS_COLUMNS])
+    facts = facts_of(values)
+    status = TaskStatus(TaskState(values[FACT_COLUMNS]), *values[FACT_COLUMNS + 1 : _STATUS_COLUMNS])
     note, children = values[_STATUS_COLUMNS], values[_STATUS_COLUMNS + 1]
     return TaskRow(facts, status, None if note is None else note.decode(errors="replace"), children)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.task import AttemptOutcome, AttemptRecord, TaskFacts, TaskState, TaskStatus
 from broadaxe.domain.workflow import LabelValue, WorkflowDefinition
+from broadaxe.store.derived import from_row, to_row
 from broadaxe.store.event_ledger import NewEvent
 from broadaxe.store.ledger import (
     EndedAttempt,
@@ -27,7 +29,8 @@ from broadaxe.store.session import Record
 from broadaxe.telemetry.context import TraceContext
 
 _STATES = {int(state): state for state in TaskState}
-_FACT_COLUMNS = 18
+_RUN_ID, _METADATA, _TRACE = 2, 9, 10
+FACT_COLUMNS = 18
 TASK_COLUMNS = 32
 
 Columns = list[list[object]]
@@ -42,9 +45,10 @@ def columns_of(rows: Iterable[Sequence[object]], width: int) -> Columns:
 def task_row(task: NewTask) -> tuple[object, ...]:
     """The columns of a new task."""
     f, s = task.facts, task.status
+    metadata, trace = to_row(f.metadata, f.trace, f.run_id)
     return (
         f.tenant_id, f.id, f.run_id, f.workflow_id, f.version_id, f.step_id, f.priority, f.created_at,
-        f.input, f.metadata, f.trace, f.parent_task_id, f.parent_run_id, f.child_index, f.child_key,
+        f.input, metadata, trace, f.parent_task_id, f.parent_run_id, f.child_index, f.child_key,
         f.desired_worker_id, f.desired_labels, f.triggers, s.state, s.attempt, s.queued_at, s.app_retries,
         s.internal_retries, s.worker_id, s.assigned_at, s.started_at, s.finished_at, s.retry_at,
         s.timeout_at, s.slot_released, s.output, s.error,
@@ -145,11 +149,19 @@ def event_failure_rows(new: NewEvent) -> Iterable[tuple[object, ...]]:
         )  # fmt: skip
 
 
+def facts_of(values: tuple[Any, ...]) -> TaskFacts:
+    """The facts at the beginning of a row of `task_columns`."""
+    facts = list(values[:FACT_COLUMNS])
+    facts[_METADATA], facts[_TRACE] = from_row(facts[_METADATA], facts[_TRACE], facts[_RUN_ID])
+    return TaskFacts(*facts)
+
+
 def task_of(record: Record) -> StoredTask:
     """A row of `task_columns`."""
     values = tuple(record)
-    facts = TaskFacts(*values[:_FACT_COLUMNS])
-    return StoredTask(facts, TaskStatus(_STATES[values[_FACT_COLUMNS]], *values[_FACT_COLUMNS + 1 :]))
+    return StoredTask(
+        facts_of(values), TaskStatus(_STATES[values[FACT_COLUMNS]], *values[FACT_COLUMNS + 1 :])
+    )
 
 
 def ended_attempt_of(record: Record) -> EndedAttempt:
@@ -167,7 +179,7 @@ def ended_attempt_of(record: Record) -> EndedAttempt:
         output=None,
         error=error,
     )
-    return EndedAttempt(TaskFacts(*values[:_FACT_COLUMNS]), ended, first_run)
+    return EndedAttempt(facts_of(values), ended, first_run)
 
 
 def definition_bytes(definition: WorkflowDefinition) -> bytes:

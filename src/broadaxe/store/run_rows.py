@@ -3,21 +3,24 @@
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.run import MetWait, RunEnd, RunFacts, Wait, WaitKind
 from broadaxe.domain.task import TaskState
+from broadaxe.store.derived import from_row, to_row
 from broadaxe.store.run_ledger import RunChange, StoredRun, StoredWait
 from broadaxe.store.session import Record
 
 RUN_COLUMNS = 18
 WAIT_COLUMNS = 9
 _FACT_COLUMNS = 16
+_ID, _METADATA, _TRACE = 1, 7, 8
 _NOT_OVER = 3
 
 
 def run_row(facts: RunFacts) -> tuple[object, ...]:
     """The columns of a new run."""
     f = facts
+    metadata, trace = to_row(f.metadata, f.trace, f.id)
     return (
-        f.tenant_id, f.id, f.workflow_id, f.version_id, f.priority, f.created_at, f.input, f.metadata,
-        f.trace, f.parent_task_id, f.parent_run_id, f.child_index, f.child_key, f.desired_worker_id,
+        f.tenant_id, f.id, f.workflow_id, f.version_id, f.priority, f.created_at, f.input, metadata,
+        trace, f.parent_task_id, f.parent_run_id, f.child_index, f.child_key, f.desired_worker_id,
         f.desired_labels, f.triggers, _NOT_OVER, None,
     )  # fmt: skip
 
@@ -27,7 +30,9 @@ def run_of(record: Record) -> StoredRun:
     values = tuple(record)
     state, finished_at = values[_FACT_COLUMNS:]
     end = None if finished_at is None else RunEnd(TaskState(state), finished_at)
-    return StoredRun(RunFacts(*values[:_FACT_COLUMNS]), end)
+    facts = list(values[:_FACT_COLUMNS])
+    facts[_METADATA], facts[_TRACE] = from_row(facts[_METADATA], facts[_TRACE], facts[_ID])
+    return StoredRun(RunFacts(*facts), end)
 
 
 def run_write_row(change: RunChange) -> tuple[object, ...]:

@@ -7,6 +7,7 @@ from uuid import UUID
 from broadaxe.domain.ids import TaskId, TenantId
 from broadaxe.domain.task import TaskFilter, TaskState
 from broadaxe.store.connection import Database
+from broadaxe.store.derived import from_row
 from broadaxe.store.ledger import EndedAttempt, StoredTask
 from broadaxe.store.rows import ended_attempt_of, has_pair, id_floor, id_range, task_of
 from broadaxe.store.session import Record
@@ -67,7 +68,7 @@ class TaskReads:
                 page,
             )
             for row in rows:
-                if not where.metadata or has_pair(row[2], where.metadata):
+                if not where.metadata or has_pair(from_row(*row[2:])[0], where.metadata):
                     found.append((row[0], TaskState(row[1])))
             if len(rows) < page:
                 break

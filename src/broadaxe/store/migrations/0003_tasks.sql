@@ -4,40 +4,42 @@
 CREATE TABLE task (
     created_at        timestamptz NOT NULL,
     queued_at         timestamptz NOT NULL,
-    attempt           integer NOT NULL,
-    app_retries       integer NOT NULL,
-    internal_retries  integer NOT NULL,
-    state             smallint NOT NULL,
-    priority          smallint NOT NULL,
     assigned_at       timestamptz,
     started_at        timestamptz,
     finished_at       timestamptz,
     retry_at          timestamptz,
     timeout_at        timestamptz,
+    attempt           integer NOT NULL,
+    app_retries       integer NOT NULL,
+    internal_retries  integer NOT NULL,
     child_index       integer,
+    state             smallint NOT NULL,
+    priority          smallint NOT NULL,
+    slot_released     boolean NOT NULL,
+    worker_id         uuid,
+    output            bytea,
+    error             bytea,
+    -- From here on nothing changes: an update that stays on its page does not log the end that both versions share.
     tenant_id         uuid NOT NULL,
     id                uuid NOT NULL,
     run_id            uuid NOT NULL,
     workflow_id       uuid NOT NULL,
     version_id        uuid NOT NULL,
     step_id           uuid NOT NULL,
-    slot_released     boolean NOT NULL,
-    worker_id         uuid,
     parent_task_id    uuid,
     parent_run_id     uuid,
     desired_worker_id uuid,
     trace             bytea NOT NULL,
     metadata          bytea NOT NULL,
     input             bytea NOT NULL,
-    output            bytea,
-    error             bytea,
     child_key         text,
     desired_labels    bytea,
     -- A JSON object of what started the task, for its worker.
     triggers          bytea,
     -- 4: a step that is run again and is not decided yet.
     CONSTRAINT task_state_known CHECK (state IN (1, 2, 3, 4, 10, 11, 12)),
-    PRIMARY KEY (tenant_id, id)
+    -- The end of a task adds a second entry for its row: with room on their pages they need no second page.
+    PRIMARY KEY (tenant_id, id) WITH (fillfactor = 75)
 ) PARTITION BY RANGE (id);
 -- Take-over reads every task that is not final, oldest first.
 CREATE INDEX task_live ON task (id) WHERE state < 10;

@@ -113,7 +113,7 @@ SELECT {task_columns} FROM task
 WHERE tenant_id = $1 AND run_id = ANY($2::uuid[]) AND run_id <> id AND id <> ALL($2::uuid[]) AND id >= $3 AND id < $4
 
 -- name: task_find (SELECT task): Finds tasks by time, state, workflow and keys in their metadata, newest first.
-SELECT id, state, metadata FROM task
+SELECT id, state, metadata, trace, run_id FROM task
 WHERE tenant_id = $1 AND id >= $2 AND id < $3
   AND created_at >= $4 AND ($5::timestamptz IS NULL OR created_at < $5)
   AND ($6::smallint[] IS NULL OR state = ANY($6))
