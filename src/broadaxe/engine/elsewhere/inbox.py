@@ -67,7 +67,7 @@ class Inbox:
         """Partitions that are owned, whose early messages are not all dealt with."""
 
     def gaining(self, partition: int) -> None:
-        """The partition's memory is whole: until `gained` has ended, messages for its owner keep their order."""
+        """The partition's memory is whole: until `gained` has ended, its messages keep their order."""
         self._behind.add(partition)
 
     async def gained(self, partition: int) -> None:
