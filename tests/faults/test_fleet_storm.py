@@ -69,7 +69,8 @@ async def check_everything(cluster: Cluster, load: Storm, members: list[Member],
     load.read_notes()
     assert len(load.history.triggered) == tasks
     assert len(set(load.history.taken_at.values())) == ENGINES
-    verdict = await verify(cluster.dsn, load.history, fifo=Fifo.ENGINE)
+    # Engines follow each other at one address, and what is on its way to an owner that dies comes later.
+    verdict = await verify(cluster.dsn, load.history, fifo=Fifo.NOBODY)
     api = await cluster.launch("api", SERVER_PROMETHEUS_ENABLED="false")
     await api.wait_line(READY, 30.0)
     rows = {row[0]: STATUS[row[1]] for row in await cluster.fetch("SELECT run_id, state FROM task")}
