@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+JOBS   ?= 2
 SOAK_MINUTES ?= 30
 
-.PHONY: demo test check unit soak bench docs site protos judges wheel clean
+.PHONY: demo test check unit soak bench docs site protos judges image-check arm64 wheel clean
 
 $(VENV)/.demo: pyproject.toml
 	@bash scripts/venv.sh "$(PYTHON)" "$(VENV)"
@@ -22,8 +23,8 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 demo: $(VENV)/.demo  ## an engine, a worker, three workflows and their traces; ARGS=--once ends after the job, --apart runs two servers
 	@$(BIN)/python examples/demo/run.py $(ARGS)
 
-test: check  ## everything
-	$(BIN)/python -m pytest -q tests --ignore=tests/unit --ignore=tests/property $(ARGS)
+test: check  ## everything; JOBS is how many tests run side by side
+	@bash scripts/test.sh $(BIN) $(JOBS) $(ARGS)
 
 check: $(VENV)/.dev  ## the gates: format, lint, types, room borders, generated files, unit and property tests
 	$(BIN)/ruff check .
@@ -31,7 +32,7 @@ check: $(VENV)/.dev  ## the gates: format, lint, types, room borders, generated 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/generate.py --check
-	$(BIN)/python -m pytest -q tests/unit tests/property
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile tests/unit tests/property
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -q tests/unit $(ARGS)
@@ -54,6 +55,12 @@ protos: docs
 judges: $(VENV)/.dev  ## programs that judge us, built with Go, and PostgreSQL 15 to 17, into a cache outside the tree; some minutes, once
 	$(BIN)/python -m tests.judges
 	$(BIN)/python -m tests.postgres_versions
+
+image-check: $(VENV)/.dev  ## builds and runs the images with podman; ARCH=arm64 for the other processor; minutes
+	BROADAXE_IMAGES="$(or $(IMAGES),1)" BROADAXE_IMAGES_ARCH="$(ARCH)" $(BIN)/python -m pytest -q -s tests/deploy/test_images.py $(ARGS)
+
+arm64:  ## the demo and a good part of the tests on Debian 12 for arm64, emulated where this machine is another; half an hour
+	@bash scripts/arm64.sh
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel

@@ -1,5 +1,6 @@
 """What the tests of `deploy/` share: the judges."""
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from tests.judges import NotHere, find
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
     """The real helm; built when it is not in the cache, which takes minutes, once."""
     try:
-        return Helm(find("helm", build=True), tmp_path_factory.mktemp("helm"))
+        # The folder above is that of all processes of a test run: one builds, the others wait for it.
+        with (tmp_path_factory.getbasetemp().parent / "helm.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return Helm(find("helm", build=True), tmp_path_factory.mktemp("helm"))
     except NotHere as reason:
         pytest.skip(str(reason))
 

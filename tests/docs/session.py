@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,19 +16,13 @@ import yaml
 
 from broadaxe.store.embedded.binaries import find as postgres_programs
 from broadaxe.testkit.conditions import until
+from broadaxe.testkit.ports import free_port
 from tests.docs.pages import ROOT, Block, blocks
 from tests.docs.shim import CHECKED, REAL, running
 
 SHIM = Path(__file__).with_name("shim.py")
 LIMIT = 240.0
 """Seconds for a whole page."""
-
-
-def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ports() -> dict[str, str]:

@@ -17,8 +17,9 @@ from broadaxe.telemetry.conformance import span_violations
 from broadaxe.testkit.collector import Collector
 from broadaxe.testkit.conditions import until
 from broadaxe.testkit.database import Databases
+from broadaxe.testkit.ports import free_port
 from tests.docs.pages import PAGES, ROOT, blocks, inline_commands
-from tests.docs.session import Session, free_port, ports
+from tests.docs.session import Session, ports
 
 pytestmark = pytest.mark.slow
 

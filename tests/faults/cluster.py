@@ -1,7 +1,6 @@
 """A database, its keys and token, and engine processes on fixed ports that a test starts and kills."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,23 +20,12 @@ from broadaxe.domain.ids import TenantId
 from broadaxe.store.embedded import EmbeddedPostgres
 from broadaxe.testkit.conditions import until
 from broadaxe.testkit.invariants import keep_states
+from broadaxe.testkit.ports import free_ports
 from broadaxe.testkit.process import ChildProcess
 from tests.faults.figures import samples
 
 READY = r"^ready "
 OWNS = "owns the scheduling"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 @dataclass

@@ -10,8 +10,9 @@ import grpc.aio
 
 from broadaxe.grpc_api.wire import dispatcher_pb2 as dp
 from broadaxe.grpc_api.wire import events_pb2 as ev
+from broadaxe.testkit.ports import free_ports
 from broadaxe.testkit.process import ChildProcess
-from tests.faults.cluster import READY, Cluster, free_ports
+from tests.faults.cluster import READY, Cluster
 
 
 @dataclass

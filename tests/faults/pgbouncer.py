@@ -16,8 +16,9 @@ import pytest
 from broadaxe.store.embedded import EmbeddedPostgres
 from broadaxe.store.embedded.identity import Identity
 from broadaxe.testkit.conditions import until
+from broadaxe.testkit.ports import free_port
 from broadaxe.testkit.proxy import FaultProxy
-from tests.faults.cluster import free_ports, socket_of
+from tests.faults.cluster import socket_of
 
 SERVER_CONNECTIONS = 3
 """Few, so that every client meets sessions that others used before."""
@@ -86,7 +87,7 @@ async def pgbouncer(server: EmbeddedPostgres) -> AsyncIterator[Pgbouncer]:
         pytest.skip("pgbouncer is not here: Debian's package `pgbouncer` brings it")
     proxy = FaultProxy(socket_of(server))
     await proxy.start()
-    (port,) = free_ports(1)
+    port = free_port()
     # Not pytest's folder: another user, which it runs as, may not enter that.
     with tempfile.TemporaryDirectory(prefix="broadaxe-pgbouncer-") as name:
         folder = Path(name)

@@ -163,19 +163,14 @@ async def test_connection_terminated_under_load_nothing_lost(stage: Stage, role:
 async def test_lease_connection_cut_is_taken_up_again_with_the_same_epoch(stage: Stage) -> None:
     cluster = stage.cluster
     epoch = await cluster.value("SELECT epoch FROM lease")
-    holders = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1650554981 AND granted"
-    await cluster.until_value(holders, 1)
-    holder = await cluster.value(
-        "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = 1650554981"
+    locks = (
+        "FROM pg_locks WHERE locktype = 'advisory' AND classid = 1650554981 AND granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     )
+    await cluster.until_value(f"SELECT count(*) {locks}", 1)
+    holder = await cluster.value(f"SELECT pid {locks}")
     assert await terminate(cluster, "lease") == 1
-    await cluster.until_value(
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1650554981 AND granted"
-        " AND pid <> $1",
-        1,
-        20.0,
-        holder,
-    )
+    await cluster.until_value(f"SELECT count(*) {locks} AND pid <> $1", 1, 20.0, holder)
     stage.worker.auto = stage.worker.complete
     await stage.client.trigger(FLOW)
     await stage.settle()
@@ -249,7 +244,10 @@ async def test_locked_table_delays_and_loses_nothing(stage: Stage) -> None:
     await locker.execute("LOCK TABLE task IN ACCESS EXCLUSIVE MODE")
     try:
         triggers = [asyncio.create_task(stage.client.trigger_patiently(FLOW)) for _ in range(20)]
-        waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid <> $1"
+        waits = (
+            "SELECT count(*) > 0 FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> $1"
+        )
         await cluster.until_value(waits, True, 10.0, locker.get_server_pid())
         beats = len(worker.beat_answers)
         await worker.wait(lambda: len(worker.beat_answers) > beats, "a heartbeat meanwhile")

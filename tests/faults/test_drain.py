@@ -12,9 +12,10 @@ from broadaxe.testkit.collector import Collector, Mood
 from broadaxe.testkit.conditions import until
 from broadaxe.testkit.fifo import Fifo
 from broadaxe.testkit.invariants import History, verify
+from broadaxe.testkit.ports import free_port
 from broadaxe.testkit.process import ChildProcess
 from broadaxe.testkit.proxy import FaultProxy
-from tests.faults.cluster import OWNS, READY, Cluster, free_ports, through
+from tests.faults.cluster import OWNS, READY, Cluster, through
 from tests.faults.conftest import NewCluster
 from tests.faults.storm import storm
 from tests.faults.wire import Client, Code, RawWorker
@@ -75,7 +76,7 @@ async def test_sigterm_streams_end_with_ok_and_unfinished_work_goes_on_elsewhere
 async def test_sigterm_with_a_bad_collector_exits_0_in_time(new_cluster: NewCluster, collector: str) -> None:
     moods = {"hanging": Mood.HANGING, "refusing": Mood.REFUSING}
     async with Collector(moods.get(collector, Mood.NORMAL)) as there:
-        target = there.target if collector in moods else f"127.0.0.1:{free_ports(1)[0]}"
+        target = there.target if collector in moods else f"127.0.0.1:{free_port()}"
         cluster = await new_cluster(SERVER_OTEL_COLLECTOR_URL=target, SERVER_OTEL_INSECURE="true")
         engine = await cluster.start("server")
         async with Client(cluster.address, cluster.token, History()) as client:
@@ -122,7 +123,7 @@ async def test_sigterm_while_the_database_is_away_exits_in_time(
 
 async def test_second_engine_is_ready_beside_the_first_and_stays_so_alone(cluster: Cluster) -> None:
     first = await cluster.start()
-    second_health = free_ports(1)[0]
+    second_health = free_port()
     second = await cluster.launch(
         SERVER_HEALTHCHECK_PORT=str(second_health),
         SERVER_PROMETHEUS_ENABLED="false",
@@ -158,7 +159,7 @@ async def test_rolling_change_under_load_loses_nothing_and_goes_back(
             for _ in range(2):
                 release(pace, TASKS // 3)
                 await load.moved(60)
-                health = free_ports(1)[0]
+                health = free_port()
                 new = await cluster.launch(
                     SERVER_HEALTHCHECK_PORT=str(health), SERVER_PROMETHEUS_ENABLED="false"
                 )

@@ -156,6 +156,7 @@ async def test_labels_pause_and_heartbeats_reach_the_owner(pair: Pair) -> None:
     await pair.settle()
 
 
+@pytest.mark.alone
 async def test_sigterm_of_the_owner_hands_over_and_workers_elsewhere_go_on(pair: Pair) -> None:
     worker = await RawWorker.register(pair.at_other, "one", FLOW)
     async with worker:
@@ -172,6 +173,7 @@ async def test_sigterm_of_the_owner_hands_over_and_workers_elsewhere_go_on(pair:
         await pair.settle()
 
 
+@pytest.mark.alone
 async def test_owner_killed_the_other_takes_over_within_three_seconds(pair: Pair) -> None:
     worker = await RawWorker.register(pair.at_other, "one", FLOW)
     async with worker:
@@ -288,6 +290,7 @@ async def test_full_queue_is_refused_on_the_other_engine_until_it_has_room(new_c
             await verify(cluster.dsn, history)
 
 
+@pytest.mark.alone
 async def test_partitions_are_shared_and_a_killed_engines_are_taken(new_cluster: NewCluster) -> None:
     cluster = await new_cluster(SERVER_TENANT_PARTITIONS="8")
     members = [await fleet.start(cluster) for _ in range(3)]

@@ -187,6 +187,7 @@ async def test_cancel_killed_after_its_acknowledgement_holds(stage: Stage) -> No
     assert await stage.cluster.value("SELECT state FROM task WHERE id = $1", run_id) == 12
 
 
+@pytest.mark.alone
 async def test_restart_with_a_full_queue_sends_the_first_task_within_three_seconds(stage: Stage) -> None:
     worker = await RawWorker.register(stage.client, "one", FLOW, slots=5)
     async with worker:

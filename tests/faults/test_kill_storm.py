@@ -105,6 +105,7 @@ async def run_storm(folder: Path, tasks: int, kills: int) -> str:
     return f"{figures}; {spans} spans, no orphan; {kills} kills in {clock.monotonic() - began:.0f} s"
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 async def test_engine_killed_under_load_every_acknowledged_run_ends_once(tmp_path: Path) -> None:
     print(await run_storm(tmp_path, tasks=300, kills=5))

@@ -109,7 +109,11 @@ async def test_engines_that_reach_nothing_but_a_pooler(cluster: Cluster, pooler:
             held = list(worker.got)
             for got in held[:3]:
                 await worker.complete(got)
-            assert await cluster.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+            locks = (
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            assert await cluster.value(locks) == 0
             await cluster.kill(engine)
             await cluster.start(**only)
             worker.auto = worker.complete

@@ -16,10 +16,11 @@ from broadaxe.grpc_api.wire import dispatcher_pb2
 from broadaxe.grpc_api.wire.v1 import workflows_pb2 as v1
 from broadaxe.testkit.conditions import until
 from broadaxe.testkit.database import Databases
+from broadaxe.testkit.ports import closed_port
 from broadaxe.testkit.process import ChildProcess
 
 READY = r"^ready "
-NOWHERE = "postgresql://u:p@127.0.0.1:1/none"
+NOWHERE = f"postgresql://u:p@127.0.0.1:{closed_port()}/none"
 ANY_PORTS = ("--grpc-port", "0", "--health-port", "0")
 PUT_WORKFLOW = "/v1.AdminService/PutWorkflow"
 GET_VERSION = "/Dispatcher/GetVersion"
@@ -255,7 +256,7 @@ async def test_server_port_in_use_is_one_line_and_exit_1(
 
 
 async def test_commands_without_a_database_are_one_line_and_exit_1(place: dict[str, str]) -> None:
-    env = {**place, "DATABASE_URL": NOWHERE}
+    env = {**place, "DATABASE_URL": NOWHERE, "DATABASE_COMMAND_WAIT": "1s"}
     for ended in await asyncio.gather(command("migrate", env=env), command("token", "list", env=env)):
         assert (ended.code, ended.out, len(ended.lines)) == (1, "", 1), ended
         assert "cannot be reached" in ended.err

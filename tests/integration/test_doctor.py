@@ -19,16 +19,10 @@ from broadaxe.config.loader import load_settings
 from broadaxe.testkit.certificates import Authority
 from broadaxe.testkit.collector import Collector
 from broadaxe.testkit.database import Databases
+from broadaxe.testkit.ports import closed_port, free_port
 from broadaxe.testkit.process import ChildProcess
 
-NOWHERE = "postgresql://u:hidden@127.0.0.1:1/none"
-
-
-def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+NOWHERE = f"postgresql://u:hidden@127.0.0.1:{closed_port()}/none"
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The way to PostgreSQL over TLS: every `sslmode`, a private authority, client certificates."""
 
+import asyncio
 import os
 import ssl
 import subprocess
@@ -22,8 +23,8 @@ from broadaxe.telemetry import names as T
 from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
 from broadaxe.testkit.certificates import Authority
+from broadaxe.testkit.ports import free_port
 from broadaxe.testkit.process import ChildProcess
-from tests.faults.cluster import free_ports
 
 ACCESS = """
 local all all trust
@@ -69,7 +70,7 @@ async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Sec
     (root / "other").mkdir()
     files["other.crt"] = Authority.make().write(root / "other")["ca.crt"]
     files["client.key"].chmod(0o600)
-    (port,) = free_ports(1)
+    port = free_port()
     plain = EmbeddedPostgres(root / "postgres", programs)
     admin = await asyncpg.connect(await plain.start())
     await admin.execute("CREATE ROLE guarded LOGIN")
@@ -188,8 +189,11 @@ async def test_settings_by_parts_carry_the_mode(secured: Secured) -> None:
     assert await migrated(**parts, DATABASE_POSTGRES_SSL_MODE="require") == (0, [])
     trusted = {**parts, "DATABASE_POSTGRES_SSL_MODE": "verify-full"}
     assert await migrated(**trusted, PGSSLROOTCERT=str(secured.files["ca.crt"])) == (0, [])
-    code, lines = await migrated(**trusted, PGSSLROOTCERT=str(secured.files["other.crt"]))
-    assert (code, len(lines)) == (1, 1), lines
-    assert "SSLCertVerificationError" in lines[0]
-    code, lines = await migrated(**parts, DATABASE_POSTGRES_SSL_MODE="disable")
-    assert (code, len(lines)) == (1, 1), lines
+    brief = {"DATABASE_COMMAND_WAIT": "5s"}
+    untrusted, plain = await asyncio.gather(
+        migrated(**trusted, **brief, PGSSLROOTCERT=str(secured.files["other.crt"])),
+        migrated(**parts, **brief, DATABASE_POSTGRES_SSL_MODE="disable"),
+    )
+    for code, lines in (untrusted, plain):
+        assert (code, len(lines)) == (1, 1), lines
+    assert "SSLCertVerificationError" in untrusted[1][0]

@@ -49,10 +49,11 @@ async def watched(dsn: str) -> AsyncIterator[tuple[VirtualClock, Gauges, Databas
 
 async def test_read_counts_tables_with_their_partitions(dsn: str, ledger: PostgresLedger) -> None:
     await ledger.create_tasks([new_task() for _ in range(100)], patience=None)
+    # A connection that stays open and has nothing more to do tells the server up to ten seconds later.
+    await ledger.close()
     connection = await asyncpg.connect(dsn)
     await connection.execute("DELETE FROM task WHERE id IN (SELECT id FROM task LIMIT 25)")
     await connection.execute("SELECT pg_stat_force_next_flush()")
-    # The server hears of what a connection did up to a second later.
     told = "SELECT sum(n_tup_ins) >= 100 FROM pg_stat_user_tables WHERE relname LIKE 'task_p2%'"
     await until(lambda: connection.fetchval(told), "the server's statistics know of the tasks")
     async with watched(dsn) as (clock, gauges, health):
@@ -86,7 +87,10 @@ async def test_statement_that_runs_for_long_is_counted(dsn: str, monkeypatch: py
     slow, other = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
     await other.execute("SELECT pg_advisory_lock(1)")
     waiting = asyncio.ensure_future(slow.execute("SELECT pg_advisory_lock(1)"))
-    blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+    blocked = (
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
     await until(lambda: other.fetchval(blocked), "the second lock waits")
     async with watched(dsn) as (_, gauges, health):
         await health.read()

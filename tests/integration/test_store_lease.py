@@ -138,16 +138,22 @@ async def test_leases_by_time_end_with_silence_and_fence_the_silent_owner(
     dsn: str, make_ledger: MakeLedger
 ) -> None:
     """As behind a transaction pooler: no locks, no NOTIFY."""
-    first, second = [await make_ledger(dsn, lease_by_lock=False, lease_life=0.5) for _ in range(2)]
+    first, second = [await make_ledger(dsn, lease_by_lock=False, lease_life=60.0) for _ in range(2)]
     one, two = engine(), engine()
     assert (await first.acquire_lease(one)).epoch == 1
     waiting = asyncio.create_task(second.acquire_lease(two))
+    connection = await asyncpg.connect(dsn)
+    later = "UPDATE engine SET seen_at = seen_at - interval '40 s' WHERE id = $1"
     for _ in range(3):
         # Kept up by the sweep, in database time.
+        await connection.execute(later, one)
         await first.sweep(None)
         await asyncio.wait([waiting], timeout=0.3)
     assert not waiting.done()
-    taken = await asyncio.wait_for(waiting, 10)
+    for _ in range(2):
+        await connection.execute(later, one)
+    await connection.close()
+    taken = await asyncio.wait_for(waiting, 30)
     assert (taken.epoch, taken.previous_engine) == (2, one)
     with pytest.raises(Fenced):
         await first.create_tasks([new_task()], patience=1)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -39,11 +40,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy of what is needed, so that nothing is left in the checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
-    for path in (ROOT / "src").rglob("*"):
-        if path.is_file() and path.suffix != ".pyc" and not path.parent.name.endswith(".egg-info"):
-            copy = source / path.relative_to(ROOT)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
+    left_out = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    shutil.copytree(ROOT / "src", source / "src", ignore=left_out)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         (source / name).write_bytes((ROOT / name).read_bytes())
     pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", folder, source, timeout=BUILD_TIME)
@@ -86,7 +84,7 @@ def test_wheel_built_holds_the_package_and_nothing_else(wheel: Path) -> None:
     data = {
         path.relative_to(ROOT / "src").as_posix()
         for path in (ROOT / "src" / "broadaxe").rglob("*")
-        if path.is_file() and path.suffix != ".pyc"
+        if path.is_file() and path.parent.name != "__pycache__"
     }
 
     assert product == data

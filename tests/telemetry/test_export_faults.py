@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 import time
 
 import grpc
@@ -20,6 +19,7 @@ from broadaxe.telemetry import names as T
 from broadaxe.telemetry.context import TraceContext
 from broadaxe.telemetry.receiver import Receiver
 from broadaxe.telemetry.runtime import Telemetry, Tuning
+from broadaxe.testkit.ports import closed_port, free_port
 from tests.telemetry.conftest import MakeReceiver, conserved, make_telemetry, running
 
 PLACE = TraceContext(b"\x01" * 16, b"\x02" * 8, True)
@@ -30,15 +30,9 @@ def emit(telemetry: Telemetry, count: int) -> None:
         telemetry.tracer.emit(T.SPAN_FLUSH, PLACE, 1, 2)
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 async def test_down_collector_loses_with_a_count_and_one_line(caplog: pytest.LogCaptureFixture) -> None:
     tuning = Tuning(delay=0.01, batch_size=10, export_timeout=0.2)
-    async with running(make_telemetry(f"127.0.0.1:{free_port()}", tuning=tuning)) as telemetry:
+    async with running(make_telemetry(f"127.0.0.1:{closed_port()}", tuning=tuning)) as telemetry:
         emit(telemetry, 100)
         assert await telemetry.flush(30)
         assert telemetry.stats().dropped["export_failed"] == 100
@@ -216,7 +210,7 @@ async def test_collector_that_comes_back_gets_what_waited_and_what_follows(
 
 
 async def test_shutdown_with_dead_collector_is_clean_and_quick() -> None:
-    telemetry = make_telemetry(f"127.0.0.1:{free_port()}", metrics_enabled=True, tuning=Tuning(delay=3600))
+    telemetry = make_telemetry(f"127.0.0.1:{closed_port()}", metrics_enabled=True, tuning=Tuning(delay=3600))
     await telemetry.start()
     emit(telemetry, 10)
     began = time.monotonic()

@@ -14,6 +14,7 @@ from broadaxe.telemetry import names as T
 from broadaxe.telemetry.context import TraceContext, parse_traceparent
 from broadaxe.telemetry.receiver import Receiver
 from broadaxe.telemetry.vocabulary import MetricKind
+from broadaxe.testkit.ports import closed_port
 from tests.telemetry.conftest import conserved, make_telemetry, running
 
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -136,7 +137,9 @@ def test_g12_every_name_is_listed_in_the_docs() -> None:
 
 async def test_g13_losses_are_counted_and_said(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    telemetry = make_telemetry("127.0.0.1:1", prometheus_enabled=True, prometheus_address="127.0.0.1:0")
+    telemetry = make_telemetry(
+        f"127.0.0.1:{closed_port()}", prometheus_enabled=True, prometheus_address="127.0.0.1:0"
+    )
     await telemetry.start()
     place = TraceContext(b"\x01" * 16, b"\x02" * 8, True)
     telemetry.tracer.emit(T.SPAN_FLUSH, place, 1, 2)

@@ -18,8 +18,8 @@ from broadaxe.telemetry.names import TEMPLATES
 from broadaxe.telemetry.receiver import ReceivedSpan
 from broadaxe.testkit.conditions import until
 from broadaxe.testkit.database import Databases
+from broadaxe.testkit.ports import free_port
 from broadaxe.testkit.trace_assert import Forest
-from tests.faults.cluster import free_ports
 from tests.faults.wire import COMPLETED, Code, Refused
 from tests.telemetry.stage import PREFIX, Stage, report, staged
 from tests.telemetry.test_callers import fresh
@@ -215,7 +215,7 @@ def test_g12_every_name_that_was_exported_is_in_the_docs(product: Product, told:
 async def test_g13_losses_are_counted_and_standard_variables_tune(
     databases: Databases, tmp_path: Path
 ) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     env = {
         "SERVER_OTEL_COLLECTOR_URL": f"127.0.0.1:{port}",
         "OTEL_BSP_MAX_QUEUE_SIZE": "64",

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from broadaxe.telemetry import names as T
 from broadaxe.telemetry.conformance import metric_violations, span_violations, trace_violations
 from broadaxe.telemetry.receiver import Receiver
 from broadaxe.telemetry.runtime import Tuning
+from broadaxe.testkit.ports import free_port
 from tests.telemetry.conftest import Authority, conserved, make_telemetry, running
 
 pytestmark = pytest.mark.slow
@@ -60,9 +60,7 @@ def collector_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @asynccontextmanager
 async def collecting(binary: Path, folder: Path, target: str, tls: str = "") -> AsyncIterator[str]:
     """Runs a collector that passes everything on to `target`; gives its address."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    port = free_port()
     config = folder / "config.yaml"
     config.write_text(CONFIG.format(port=port, target=target, tls=tls))
     process = await asyncio.create_subprocess_exec(

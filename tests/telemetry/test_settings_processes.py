@@ -13,8 +13,9 @@ import pytest
 from broadaxe.testkit.certificates import Authority
 from broadaxe.testkit.collector import Collector, Mood
 from broadaxe.testkit.database import Databases
+from broadaxe.testkit.ports import free_port
 from broadaxe.testkit.process import ChildProcess
-from tests.faults.cluster import Cluster, free_ports, running
+from tests.faults.cluster import Cluster, running
 from tests.faults.wire import COMPLETED
 from tests.telemetry.stage import PREFIX, Caller, Stage, report, staged
 
@@ -199,7 +200,7 @@ async def test_bad_value_in_the_file_is_one_line_naming_the_key(
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_unreachable_host_is_one_clear_line_and_the_server_runs_on(cluster: Cluster, role: str) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     env = {"SERVER_OTEL_COLLECTOR_URL": f"127.0.0.1:{port}", "SERVER_OTEL_INSECURE": "true"}
     async with started(cluster, role, **env) as process:
         await make_a_span(cluster, role)

@@ -129,6 +129,17 @@ class Judge:
         self.resets: dict[int, int] = {}
         self.goodbye: list[h2.events.ConnectionTerminated] = []
         self.acknowledge = True
+        self._asked = False
+
+    async def change(self, values: dict[int, int]) -> None:
+        """Announce other settings once the server has acknowledged those before.
+
+        h2 takes an acknowledgement for one of the newest value of every setting.
+        """
+        if self._asked:
+            await self.go()
+        self.h2.update_settings(values)
+        self._asked = True
 
     async def go(self) -> None:
         """Exchange everything there is in both directions."""
@@ -162,6 +173,8 @@ class Judge:
                         self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 case h2.events.StreamReset():
                     self.resets[event.stream_id] = int(event.error_code)
+                case h2.events.SettingsAcknowledged():
+                    self._asked = False
                 case h2.events.ConnectionTerminated():
                     self.goodbye.append(event)
 

@@ -119,7 +119,7 @@ def _talk(number: int) -> bytes:
     return prefixed(request.SerializeToString())
 
 
-def _act(judge: Judge, what: str, value: int) -> tuple[int, int] | None:
+async def _act(judge: Judge, what: str, value: int) -> tuple[int, int] | None:
     """Do one thing as a client; the stream and how many messages it is to get, if that is certain."""
     match what:
         case "push":
@@ -136,15 +136,19 @@ def _act(judge: Judge, what: str, value: int) -> tuple[int, int] | None:
         case "priority":
             judge.h2.prioritize(judge.open(SUBSCRIBE), weight=value)
         case "table":
-            judge.h2.encoder.header_table_size = value
+            # hpack's encoder forgets to tell of a change when the same size is set once more after it.
+            if judge.h2.encoder.header_table_size != value:
+                judge.h2.encoder.header_table_size = value
         case name:
-            judge.h2.update_settings({SETTINGS[name]: value})
+            await judge.change({SETTINGS[name]: value})
     return None
 
 
 @settings(max_examples=100, deadline=None)
 @given(ACTIONS)
 @example([("frame", 16_386), ("push", 16_339)])
+@example([("frame", 16_384), ("push", 0), ("window", 0)])
+@example([("push", 0), ("push", 0), ("table", 0), ("table", 4096), ("listen", 0), ("listen", 0)])
 async def test_any_legal_conversation_is_answered_in_full(actions: list[tuple[str, int]]) -> None:
     """h2 raises when the server breaks the protocol, and each call has its answer at the end."""
     side = Side()
@@ -152,10 +156,10 @@ async def test_any_legal_conversation_is_answered_in_full(actions: list[tuple[st
     await judge.go()
     acted = []
     for what, value in actions:
-        acted.append(_act(judge, what, value))
+        acted.append(await _act(judge, what, value))
         if value % 2:
             await judge.go()
-    judge.h2.update_settings({SETTINGS["window"]: 10_000_000})
+    await judge.change({SETTINGS["window"]: 10_000_000})
     for _ in range(5):
         await judge.go()
     assert judge.goodbye == []

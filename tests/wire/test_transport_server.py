@@ -162,20 +162,33 @@ async def test_pings_of_an_idle_connection_at_the_allowed_rate_are_answered() ->
         assert [await connection.ping() for _ in range(20)] == [raw_http2.PING] * 20
 
 
-@pytest.mark.slow
-async def test_pings_each_five_seconds_without_calls_keep_the_connection() -> None:
-    loop = asyncio.get_running_loop()
-    async with serving() as toy, raw_http2.connected(toy.server.port) as connection:
-        began = loop.time()
-        for due in range(3):
-            tick = loop.create_future()
-            loop.call_at(began + 5 * due, tick.set_result, None)
-            await tick
+SDK_PING_INTERVAL = 5.0
+"""Seconds between the pings of the SDK that sends most of them."""
+
+
+async def test_pings_a_little_slower_than_allowed_keep_a_connection_without_calls() -> None:
+    least = 0.2
+    settings = listening(min_ping_interval=least)
+    async with serving(settings) as toy, raw_http2.connected(toy.server.port) as connection:
+        for _ in range(8):
             assert await connection.ping() == raw_http2.PING
+            await _after(least * SDK_PING_INTERVAL / listening().min_ping_interval)
+
+
+async def _after(seconds: float) -> None:
+    """Let a time pass: what is tested here is how often something comes."""
+    loop = asyncio.get_running_loop()
+    passed = loop.create_future()
+    loop.call_later(seconds, passed.set_result, None)
+    await passed
+
+
+def test_pings_of_sdks_are_slower_than_what_is_allowed() -> None:
+    assert listening().min_ping_interval < SDK_PING_INTERVAL
 
 
 async def test_pings_of_the_server_come_on_a_connection_that_is_silent() -> None:
-    settings = listening(keepalive_after=1.0, keepalive_timeout=5.0)
+    settings = listening(keepalive_after=1.0, keepalive_timeout=2.0)
     async with serving(settings) as toy, raw_http2.connected(toy.server.port) as connection:
         _, flags, _ = await connection.receive_kind(raw_http2.PING)
     assert flags == 0

@@ -31,9 +31,6 @@ from broadaxe.store.tokens import StoredToken, Tokens
 from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
 
-DATABASE_WAIT = 15.0
-"""Seconds that a command waits for the database."""
-
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
@@ -51,7 +48,7 @@ async def _database(settings: Settings) -> AsyncIterator[Database]:
     database = Database(store_options(settings, "admin"), clock, ids, Tracer(clock, ids, None, Sampler(0)))
     await database.open()
     try:
-        if not await database.availability.wait(DATABASE_WAIT):
+        if not await database.availability.wait(settings.database.command_wait):
             reason = database.availability.reason or "no answer"
             raise Unavailable(
                 f"the database cannot be reached ({reason}): check DATABASE_URL or DATABASE_POSTGRES_*"

@@ -115,6 +115,13 @@ class DatabaseSettings:
         default="1m",
         meaning="Idle time after which a connection is closed; 0 means never.",
     )
+    command_wait: float = used(
+        "DATABASE_COMMAND_WAIT",
+        "commandWait",
+        DURATION,
+        default="15s",
+        meaning="How long a command that ends, such as `broadaxe migrate`, waits for an absent database.",
+    )
     application_name_prefix: str = used(
         "K8S_POD_NAMESPACE",
         "applicationNamePrefix",

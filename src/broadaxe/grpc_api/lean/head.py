@@ -89,6 +89,9 @@ class HeadReader:
             self._blocks.clear()
         before = decoder.changes
         fields = decoder.decode(block)
+        if before != decoder.changes:
+            # What this block put into the table moved what the kept ones refer to.
+            self._blocks.clear()
         self._valid_for = decoder.changes
         head, timeout = self._head(fields)
         if before == decoder.changes and len(self._blocks) < _MOST_BLOCKS and len(block) < _LONGEST_BLOCK:
