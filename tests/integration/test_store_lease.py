@@ -53,15 +53,19 @@ async def test_acquire_lease_again_by_the_same_engine_keeps_epoch(dsn: str, make
     assert (await asyncio.wait_for(other.acquire_lease(engine()), 30)).epoch == 2
 
 
-async def test_acquire_lease_cancelled_leaves_it_to_others(dsn: str, make_ledger: MakeLedger) -> None:
+@pytest.mark.parametrize("patience", [0.001, 0.005, 0.02, 0.2])
+async def test_acquire_lease_cancelled_leaves_it_to_others(
+    dsn: str, make_ledger: MakeLedger, patience: float
+) -> None:
     first, second, third = [await make_ledger(dsn) for _ in range(3)]
     await first.acquire_lease(engine())
     waiting = asyncio.create_task(second.acquire_lease(engine()))
-    await asyncio.wait([waiting], timeout=0.2)
+    await asyncio.wait([waiting], timeout=patience)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     await first.release_lease(None)
-    assert (await asyncio.wait_for(third.acquire_lease(engine()), 30)).epoch == 2
+    # 3 when the second had it for a moment, as one that is cancelled in the middle of taking it does.
+    assert (await asyncio.wait_for(third.acquire_lease(engine()), 30)).epoch in (2, 3)
     assert second.epoch is None
 
 

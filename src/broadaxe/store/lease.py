@@ -379,6 +379,19 @@ class LeaseKeeper:
         """Whether somebody waits for a lease."""
         return self._schedules and self._waiter is not None and not self._waiter.done()
 
+    @property
+    def _nobody_waits(self) -> bool:
+        """Whether who asked for a lease does not want one any more."""
+        return self._waiter is None or self._waiter.cancelled()
+
+    async def _let_go(self, session: Session, partition: int, epoch: int) -> None:
+        """Leaves to others at once what was taken for nobody."""
+        await session.fetch(statement("lease_released"), partition, epoch, None)
+        if partition in self._locked:
+            self._locked.discard(partition)
+            await session.fetch(statement("lease_unlock"), LOCK_CLASS, partition)
+        await session.fetch(statement("message_notify"), CHANNEL, "")
+
     async def _claim(self, session: Session, engine_id: EngineId, wanted: list[int]) -> bool:
         """Takes those that are free; whether any was."""
         if self._locks:
@@ -418,10 +431,9 @@ class LeaseKeeper:
             # Of the very first owner nothing has left yet; if it dies at once, the next begins from here.
             await session.fetch(statement("span_mark_set"), partition, self._db.clock.now())
         await session.commit()
-        if self._engine_id != engine_id:  # given up while this was under way
-            if partition in self._locked:
-                self._locked.discard(partition)
-                await session.fetch(statement("lease_unlock"), LOCK_CLASS, partition)
+        given_up = self._engine_id != engine_id or (fence is None and self._nobody_waits)
+        if given_up:  # while this was under way
+            await self._let_go(session, partition, epoch)
             return
         if fence is not None:
             return
