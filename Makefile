@@ -6,7 +6,7 @@ ARGS   ?=
 JOBS   ?= 2
 SOAK_MINUTES ?= 30
 
-.PHONY: demo test check unit soak bench docs site protos judges wheel clean
+.PHONY: demo test check unit soak bench docs site protos judges image-check arm64 wheel clean
 
 $(VENV)/.demo: pyproject.toml
 	@bash scripts/venv.sh "$(PYTHON)" "$(VENV)"
@@ -55,6 +55,12 @@ protos: docs
 judges: $(VENV)/.dev  ## programs that judge us, built with Go, and PostgreSQL 15 to 17, into a cache outside the tree; some minutes, once
 	$(BIN)/python -m tests.judges
 	$(BIN)/python -m tests.postgres_versions
+
+image-check: $(VENV)/.dev  ## builds and runs the images with podman; ARCH=arm64 for the other processor; minutes
+	BROADAXE_IMAGES="$(or $(IMAGES),1)" BROADAXE_IMAGES_ARCH="$(ARCH)" $(BIN)/python -m pytest -q -s tests/deploy/test_images.py $(ARGS)
+
+arm64:  ## the demo and a good part of the tests on Debian 12 for arm64, emulated where this machine is another; half an hour
+	@bash scripts/arm64.sh
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel

@@ -85,13 +85,13 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
             await ends.of(await connection.trigger(request))
             seconds.append(time.perf_counter() - begun)
         watch = Watch(options.engine_pid, options.dsn)
-        before = await watch.read()
+        before = await watch.begin()
         begun = time.perf_counter()
         request = trigger_request(workflow="bench-wide").SerializeToString()
         for _ in range(options.wide):
             await ends.of(await connection.trigger(request))
         took = time.perf_counter() - begun
-        spent = (await watch.read()).since(before)
+        spent = (await watch.end()).since(before)
     finally:
         await ends.close()
         await worker.stop()

@@ -53,12 +53,12 @@ async def register(client: Client, name: str, key: str, filters: int = 0) -> Non
 async def timed(watch: Watch, rounds: int, call: Any) -> dict[str, float]:
     """The median call, and statements and WAL a call."""
     took = []
-    before = await watch.read()
+    before = await watch.begin()
     for _ in range(rounds):
         began = time.perf_counter()
         await call()
         took.append((time.perf_counter() - began) * 1000)
-    spent = (await watch.read()).since(before)
+    spent = (await watch.end()).since(before)
     figures = {"p50_ms": sorted(took)[rounds // 2], "worst_ms": max(took)}
     return {**figures, **{f"{name}_a_call": value / rounds for name, value in spent.items()}}
 

@@ -45,7 +45,7 @@ async def measure(engine: Engine, count: int) -> dict[str, float]:
     if left < 1.0:
         raise RuntimeError("the engine was not up before the crons were due: raise the head start")
     watch = Watch(engine.pid, engine.dsn)
-    before = await watch.read()
+    before = await watch.begin()
     await asyncio.sleep(left)
 
     async def all_started() -> bool:
@@ -53,7 +53,7 @@ async def measure(engine: Engine, count: int) -> dict[str, float]:
 
     await until(all_started, "every cron to be started", 120.0, period=0.05)
     took = (datetime.now(UTC) - due).total_seconds()
-    spent = (await watch.read()).since(before)
+    spent = (await watch.end()).since(before)
     created = await database.fetchrow(
         "SELECT extract(epoch FROM max(created_at) - $1::timestamptz),"
         " avg(extract(epoch FROM created_at - $1::timestamptz)), count(*) FROM task",

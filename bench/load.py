@@ -179,7 +179,7 @@ async def _load(
         await worker.start()
     follower = asyncio.create_task(subscribe(triggers, times)) if options.subscribe else None
     watch = Watch(options.engine_pid, options.dsn)
-    before, cpu = await watch.read(), time.process_time()
+    before, cpu = await watch.begin(), time.process_time()
     loop = open_loop if options.rate else closed_loop
     timed_out = False
     try:
@@ -189,7 +189,7 @@ async def _load(
     except TimeoutError:
         timed_out = True
     cpu = time.process_time() - cpu
-    after = await watch.read()
+    after = await watch.end()
     if follower is not None:
         follower.cancel()
         await asyncio.gather(follower, return_exceptions=True)

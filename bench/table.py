@@ -63,6 +63,8 @@ ROWS: dict[str, Row] = {
     "ready_s": Row("`kill -9` and restart: process start -> ready", "-", "-", None, "s"),
     "idle_statements": Row("idle: SQL statements/s", "53.6", "<= 2", 2, "/s", goal=1),
     "idle_cpu": Row("idle: CPU of a core, engine and PostgreSQL", "7.2 %", "<= 1 %", 1, "%", goal=0.3),
+    "idle_statements_worker": Row("idle with a worker connected: SQL statements/s", "-", "<= 2", 2, "/s"),
+    "idle_cpu_worker": Row("the same: CPU of a core", "-", "<= 1 %", 1, "%", goal=0.3),
     "spans": Row("spans of one simple run", "345", "<= 20", 20, "", goal=12),
     "traces": Row("traces of one simple run", "20", "1", 1, ""),
     "tracing_ms": Row(

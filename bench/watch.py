@@ -1,7 +1,7 @@
 """What the engine and PostgreSQL spend between two moments."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 
@@ -62,8 +62,23 @@ class Watch:
         below = find_below(engine_pid, "postgres") if engine_pid is not None else []
         self._postgres = postgres_pid or (below[0] if below else None)
 
-    async def read(self) -> Reading:
-        """A reading now."""
+    async def begin(self) -> Reading:
+        """The reading before what is measured, which is no part of it: the processes are looked at last."""
+        database = await self._database()
+        return self._processes(database)
+
+    async def end(self) -> Reading:
+        """The reading after it: the processes are looked at first."""
+        found = self._processes(Reading(at=time.perf_counter()))
+        return replace(
+            await self._database(),
+            at=found.at,
+            engine_cpu=found.engine_cpu,
+            engine_rss=found.engine_rss,
+            postgres_cpu=found.postgres_cpu,
+        )
+
+    async def _database(self) -> Reading:
         statements = transactions = wal = size = None
         if self._dsn is not None:
             connection = await asyncpg.connect(self._dsn)
@@ -74,15 +89,21 @@ class Watch:
                 statements = int(await connection.fetchval(_COUNTS + "-- bench:count"))
             finally:
                 await connection.close()
-        engine = tree_usage(self._engine, without=self._postgres) if self._engine is not None else None
-        postgres = tree_usage(self._postgres).cpu_seconds if self._postgres is not None else None
         return Reading(
             at=time.perf_counter(),
-            engine_cpu=engine.cpu_seconds if engine else None,
-            engine_rss=engine.rss_bytes if engine else None,
-            postgres_cpu=postgres,
             statements=statements,
             transactions=transactions,
             wal_bytes=wal,
             database_bytes=size,
+        )
+
+    def _processes(self, database: Reading) -> Reading:
+        engine = tree_usage(self._engine, without=self._postgres) if self._engine is not None else None
+        postgres = tree_usage(self._postgres).cpu_seconds if self._postgres is not None else None
+        return replace(
+            database,
+            at=time.perf_counter(),
+            engine_cpu=engine.cpu_seconds if engine else None,
+            engine_rss=engine.rss_bytes if engine else None,
+            postgres_cpu=postgres,
         )

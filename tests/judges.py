@@ -21,10 +21,13 @@ class Judge:
     package: str
     version: str
     tags: str = ""
+    stamp: str = ""
+    """A variable of the program that the version is written into."""
 
     def command(self, go: str, into: str) -> list[str]:
         """Builds the program into a folder."""
-        options = ["-trimpath", "-ldflags=-s -w", f"-tags={self.tags}"]
+        link = f"-s -w -X {self.stamp}={self.version}" if self.stamp else "-s -w"
+        options = ["-trimpath", f"-ldflags={link}", f"-tags={self.tags}"]
         if (ROOT / self.package).is_dir():
             return [go, "build", "-C", str(ROOT / self.package), *options, "-o", f"{into}/{self.name}", "."]
         return [go, "install", *options, f"{self.package}@{self.version}"]
@@ -59,6 +62,13 @@ JUDGES = {
         Judge("grpc-go-server", "bench/grpc_go", "v1.84.0"),
         Judge("go-sdk-checks", "tests/wire/go", ""),
         Judge("celgo", "tests/expr/cel_go", "v0.32.0"),
+        # With its etcd; by far the longest of these builds.
+        Judge(
+            "kube-apiserver",
+            "tests/deploy/kube_apiserver",
+            "v1.37.2",
+            stamp="k8s.io/component-base/version.gitVersion",
+        ),
     )
 }
 

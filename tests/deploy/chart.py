@@ -102,9 +102,9 @@ class Helm:
     def run(self, *arguments: str, values: Object | None = None) -> str:
         """Run it; what it printed. `Refused` when it fails."""
         file = self.folder / "values.json"
-        file.write_text(json.dumps(values or {}))
+        file.write_text(json.dumps(values))
         done = subprocess.run(
-            [str(self.program), *arguments, "--values", str(file)],
+            [str(self.program), *arguments, *(() if values is None else ("--values", str(file)))],
             capture_output=True,
             text=True,
             check=False,

@@ -137,7 +137,9 @@ def options(arguments: list[str], with_value: set[str]) -> tuple[dict[str, str],
 def docker(arguments: list[str]) -> None:
     """No container runs here: files, targets and services must exist."""
     if arguments[0] == "build":
-        given, words = options(arguments[1:], {"--file", "--target", "--tag"})
+        given, words = options(arguments[1:], {"--file", "--target", "--tag", "--format", "--ignorefile"})
+        if not (ROOT / given.get("--ignorefile", ".")).exists():
+            fail(f"docker build: there is no {given['--ignorefile']}")
         if given["--target"] not in stages(ROOT / given["--file"]) or not given["--tag"].startswith(
             "broadaxe-"
         ):
@@ -215,7 +217,7 @@ def make(arguments: list[str]) -> None:
 
 
 REAL = {"broadaxe": broadaxe, "python": python}
-CHECKED = {"docker": docker, "kubectl": kubectl, "helm": helm, "pip": pip, "make": make}
+CHECKED = {"docker": docker, "podman": docker, "kubectl": kubectl, "helm": helm, "pip": pip, "make": make}
 """Programs that are not run: no container runtime, no cluster, nothing to be installed, or too long."""
 
 

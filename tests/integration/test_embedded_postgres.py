@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: every way to run it, every way to lose it."""
 
+import asyncio
 import contextlib
 import os
 import pwd
@@ -16,6 +17,7 @@ import pytest
 
 from broadaxe.store.embedded import EmbeddedPostgres, EmbeddedPostgresError, binaries, directory, server
 from broadaxe.store.embedded.directory import Directory
+from broadaxe.store.embedded.ending import ended
 from broadaxe.store.embedded.identity import Identity, candidates
 from broadaxe.testkit.conditions import until
 from broadaxe.testkit.usage import alive
@@ -41,6 +43,17 @@ async def main():
 asyncio.run(main())
 """
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes the user, which only root may")
+
+
+def need_user_namespaces() -> None:
+    """Skip where there are none, by the word of another program than ours.
+
+    Container runtimes may forbid them; under qemu's user-mode emulation every process has a second thread, to
+    which the kernel refuses them.
+    """
+    tried = subprocess.run(["unshare", "--user", "true"], capture_output=True, text=True, check=False)
+    if tried.returncode != 0:
+        pytest.skip(f"no user namespaces here: {tried.stderr.strip()}")
 
 
 @pytest.fixture
@@ -179,6 +192,8 @@ async def test_embedded_postgres_stopped_and_started_keeps_rows_and_url(tmp_path
 @as_root
 @pytest.mark.parametrize("identity", candidates(), ids=str)
 async def test_embedded_postgres_as_root_runs_in_each_way(identity: Identity, open_dir: Path) -> None:
+    if identity.mode == "userns":
+        need_user_namespaces()
     async with running(open_dir / "pg", identities=[identity]) as connection:
         assert await connection.fetchval("SELECT 1") == 1
     if identity.copied:
@@ -199,8 +214,33 @@ async def test_embedded_postgres_behind_a_closed_folder_runs_without_user_namesp
 
 
 @as_root
+@pytest.mark.parametrize("closed", ["programs", "programs and data"])
+async def test_embedded_postgres_with_closed_programs_runs_without_user_namespaces(
+    tmp_path: Path, open_dir: Path, closed: str
+) -> None:
+    """As from a virtual environment in root's home: initdb itself may not look for `postgres` there."""
+    tmp_path.chmod(0o700)
+    package = binaries.find().parents[1]
+    shutil.copytree(package, tmp_path / package.name, symlinks=True)
+    libraries = package.parent / f"{package.name}.libs"
+    if libraries.exists():
+        shutil.copytree(libraries, tmp_path / libraries.name)
+    data = (tmp_path if closed == "programs and data" else open_dir) / "pg"
+    ways = [way for way in candidates() if way.mode != "userns"]
+    bindir = tmp_path / package.name / binaries.find().parent.name / "bin"
+    postgres = EmbeddedPostgres(data, bindir, identities=ways)
+    await postgres.start()
+    try:
+        assert postgres.programs is not None
+        assert postgres.programs.identity.copied
+    finally:
+        await postgres.stop()
+        shutil.rmtree(binaries.readable_copy(bindir).parents[2])
+
+
+@as_root
 async def test_embedded_postgres_way_of_running_changed_keeps_rows(open_dir: Path) -> None:
-    ways = {way.mode: way for way in candidates()}
+    ways = {way.mode: way for way in candidates() if not way.copied}
     async with running(open_dir / "pg", identities=[ways["drop"]]) as connection:
         await connection.execute("CREATE TABLE kept (n int)")
     async with running(open_dir / "pg") as connection:
@@ -283,6 +323,7 @@ async def test_embedded_postgres_user_without_a_name_runs(open_dir: Path) -> Non
     python, setpriv = reachable_python(), shutil.which("setpriv")
     if python is None or setpriv is None:
         pytest.skip("no Python here that another user may run, or no setpriv")
+    need_user_namespaces()
     os.chown(open_dir, 54321, 54321)
     prefix = (setpriv, "--reuid=54321", "--regid=54321", "--clear-groups")
     process, pid, told = hold(open_dir / "pg", prefix, python)
@@ -315,6 +356,30 @@ async def test_embedded_postgres_killed_itself_is_started_again_by_its_server(tm
         connection.terminate()
     finally:
         await postgres.stop()
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["the kernel tells", "looked for"])
+async def test_ended_returns_at_the_end_of_a_process_or_of_its_patience(
+    told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not told:
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
+    command = [sys.executable, "-c", "input()"]
+    process = await asyncio.to_thread(subprocess.Popen, command, stdin=subprocess.PIPE)
+    try:
+        files = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+        await ended(process, 0.01)
+        assert process.poll() is None
+        assert not files or len(os.listdir("/proc/self/fd")) == files
+        waiting = asyncio.create_task(ended(process, 60.0))
+        process.kill()
+        await asyncio.wait_for(waiting, 30)
+        await until(lambda: process.poll() is not None, "the process is known to have ended", 30)
+        await asyncio.wait_for(ended(process, 60.0), 30)
+        assert not files or len(os.listdir("/proc/self/fd")) == files
+    finally:
+        process.kill()
+        process.communicate()
 
 
 async def test_embedded_postgres_pid_file_of_someone_else_is_not_believed(tmp_path: Path) -> None:

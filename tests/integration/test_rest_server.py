@@ -2,12 +2,14 @@
 
 import asyncio
 import signal
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
 from broadaxe.rest_api.server import RestServer
+from broadaxe.testkit.virtual_time import VirtualClock
 
 
 class Gate:
@@ -43,6 +45,28 @@ async def test_server_any_free_port_reported_and_served(gate: Gate) -> None:
         assert "date" in answer.headers
     finally:
         await server.stop()
+        await server.stop()
+
+
+async def test_date_header_is_that_of_the_answer(gate: Gate) -> None:
+    gate.open.set()
+    clock = VirtualClock(datetime(2026, 2, 28, 23, 59, 59, tzinfo=UTC))
+    server = RestServer(gate, clock=clock)
+    await server.start()
+    try:
+        async with httpx.AsyncClient() as http:
+            dates = []
+            for _ in range(2):
+                dates.append((await http.get(f"http://127.0.0.1:{server.port}/")).headers.get_list("date"))
+                clock.advance(1.0)
+            # The listener itself answers what is no HTTP.
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"nonsense\r\n\r\n")
+            refusal = await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+        assert dates == [["Sat, 28 Feb 2026 23:59:59 GMT"], ["Sun, 01 Mar 2026 00:00:00 GMT"]]
+        assert b"date: Sun, 01 Mar 2026 00:00:01 GMT" in refusal
+    finally:
         await server.stop()
 
 

@@ -46,10 +46,10 @@ def test_engines_are_judged_apart() -> None:
     one, two, three, unknown = (UUID(int=number) for number in range(4))
     steps = {one: [(1, Q, 0), (9, A, 0)], two: [(2, Q, 0), (5, A, 0)], three: [(3, Q, 0), (4, A, 0)]}
     steps[unknown] = [(4, A, 0)]
-    taken_at = {one: "first", two: "second", three: "second"}
+    origins = {one: "first", two: "second", three: "second"}
 
     def lines(fifo: Fifo) -> list[str]:
-        return broken_order(judged_together(dict.fromkeys(steps, "lane"), taken_at, fifo), steps)
+        return broken_order(judged_together(dict.fromkeys(steps, "lane"), origins, fifo), steps)
 
     assert len(lines(Fifo.ALL)) == 3
     assert lines(Fifo.ENGINE) == [f"I12: {three} came after {two} and went first"]

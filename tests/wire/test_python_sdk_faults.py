@@ -55,6 +55,17 @@ def known(client: Hatchet) -> SimpleNamespace:
     return flat(client)
 
 
+async def started(client: Hatchet, *runs: str) -> None:
+    """The server has taken the reports of their starts: one that a kill loses is a task that may never have
+    reached its worker, and that is given anew."""
+
+    async def all_started() -> bool:
+        found = [await client.runs.aio_get(run) for run in runs]
+        return all(one.run.started_at is not None for one in found)
+
+    await until(all_started, "the start of each is stored", 15.0)
+
+
 @pytest.mark.parametrize("how", ["kill", "terminate"])
 async def test_server_restart_keeps_running_and_waiting_tasks(
     fragile: Served,
@@ -69,6 +80,7 @@ async def test_server_restart_keeps_running_and_waiting_tasks(
     later = [await known.waits.aio_run(Gate(gate=f"{gate}-later"), wait_for_result=False) for _ in range(3)]
     await gates.wait(gate)
     await gates.wait(f"{gate}-later", 3)
+    await started(client, *(one.workflow_run_id for one in (ends_meanwhile, *later)))
     results = [asyncio.create_task(one.aio_result()) for one in (ends_meanwhile, *later)]
     if how == "kill":
         await fragile.kill()

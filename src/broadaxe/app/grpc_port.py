@@ -10,7 +10,6 @@ from broadaxe.grpc_api.lean.usage import Usage
 from broadaxe.grpc_api.method import Method
 from broadaxe.grpc_api.pipeline import Pipeline
 from broadaxe.grpc_api.transport import Transport
-from broadaxe.grpc_api.transport_grpcio import GrpcioServer, GrpcioSettings
 from broadaxe.telemetry import names as T
 from broadaxe.telemetry.metrics import Metrics
 
@@ -54,7 +53,10 @@ def _grpcio(
     tls: ServerTls | None,
     *,
     share_port: bool,
-) -> GrpcioServer:
+) -> Transport:
+    # Only who chooses it loads grpcio, which takes 20 MB.
+    from broadaxe.grpc_api.transport_grpcio import GrpcioServer, GrpcioSettings
+
     settings = GrpcioSettings(
         bind_address=grpc.bind_address,
         port=grpc.port,

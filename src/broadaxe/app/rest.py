@@ -1,8 +1,11 @@
 """The API part of a process: REST over the read side; changes go to the engine here or over gRPC."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from broadaxe.app.engine import EnginePart, expression_limits, filter_limits
@@ -22,7 +25,6 @@ from broadaxe.engine.schedules.requests import ScheduleRequests
 from broadaxe.engine.tracing import run_context
 from broadaxe.expr.compiled import Cel
 from broadaxe.expr.evaluator import Evaluator
-from broadaxe.grpc_api.client import EngineClient
 from broadaxe.rest_api.app import build_app
 from broadaxe.rest_api.commands import Commands, EngineCommands
 from broadaxe.rest_api.options import RestOptions
@@ -32,6 +34,9 @@ from broadaxe.store.postgres_reads import PostgresReads
 from broadaxe.store.run_ledger import StoredRun
 from broadaxe.telemetry.context import TraceContext
 from broadaxe.views.store_views import StoreViews
+
+if TYPE_CHECKING:
+    from broadaxe.grpc_api.client import EngineClient
 
 TOKEN_REUSE = 60.0
 """Seconds for which one internal token serves; it lives longer."""
@@ -163,7 +168,9 @@ class RestPart:
             RestOptions(version=shared.version, allowed_origins=settings.api.allowed_origins),
             self._evaluator,
         )
-        self._server = RestServer(app, settings.runtime.bind_address, settings.runtime.port)
+        self._server = RestServer(
+            app, settings.runtime.bind_address, settings.runtime.port, clock=shared.clock
+        )
 
     def _filters(self) -> Filters:
         shared = self._shared
@@ -178,6 +185,9 @@ class RestPart:
             return EngineCommands(engine.core, self._shared.ledger)
         settings = self._shared.settings
         address = settings.internal_client.broadcast_address or settings.grpc.broadcast_address
+        # Only an API process of its own loads grpcio, which takes 20 MB.
+        from broadaxe.grpc_api.client import EngineClient
+
         self._client = EngineClient(address, client_tls(settings), InternalTokens(self._shared))
         return RemoteCommands(self._client, self._shared, self._filters())
 

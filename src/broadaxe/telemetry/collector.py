@@ -4,17 +4,15 @@ import asyncio
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 import grpc
 import grpc.aio
 
 from broadaxe.clock import Clock, Ids
+from broadaxe.telemetry.attempt import Attempt, ExportError
 from broadaxe.telemetry.options import TelemetryOptions
 from broadaxe.telemetry.retry_info import retry_info
-
-TRACES_METHOD: Final = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-METRICS_METHOD: Final = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
 
 _RETRYABLE = frozenset(
     (
@@ -57,22 +55,6 @@ _EXPLAINED = (
     ("Connection refused", "connection refused"),
     ("No route to host", "no route to the host"),
 )
-
-
-class ExportError(Exception):
-    """A request was not taken; the text says why in one line. `code`: the status, when it was one."""
-
-    def __init__(self, reason: str, code: grpc.StatusCode | None = None, details: str = "") -> None:
-        super().__init__(reason)
-        self.code = code
-        self.details = details
-
-
-class Attempt:
-    """What to tell about a call that failed but will be repeated."""
-
-    def failed(self, reason: str) -> None:
-        """Called for each failed call."""
 
 
 def system_roots() -> bytes | None:

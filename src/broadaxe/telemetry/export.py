@@ -1,18 +1,24 @@
 """The background export of spans: whatever the collector does, callers notice nothing but a counter."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from broadaxe.clock import Clock
-from broadaxe.telemetry.collector import TRACES_METHOD, Attempt, CollectorClient, ExportError
+from broadaxe.telemetry.attempt import TRACES_METHOD, Attempt, ExportError
 from broadaxe.telemetry.encode import Envelope
 from broadaxe.telemetry.logs import RateLimited
 from broadaxe.telemetry.options import TelemetryOptions
 from broadaxe.telemetry.span_queue import DROP_EXPORT_FAILED, Batch, SpanQueue
+
+if TYPE_CHECKING:
+    from broadaxe.telemetry.collector import CollectorClient
 
 _logger = logging.getLogger("broadaxe.telemetry")
 

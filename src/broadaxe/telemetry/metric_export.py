@@ -1,15 +1,21 @@
 """The background export of metrics to the collector that also takes the traces."""
 
+from __future__ import annotations
+
 import asyncio
 import logging
+from typing import TYPE_CHECKING
 
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
 from broadaxe.clock import Clock
-from broadaxe.telemetry.collector import METRICS_METHOD, Attempt, CollectorClient, ExportError
+from broadaxe.telemetry.attempt import METRICS_METHOD, Attempt, ExportError
 from broadaxe.telemetry.logs import RateLimited
 from broadaxe.telemetry.metrics import Metrics
 from broadaxe.telemetry.options import TelemetryOptions
+
+if TYPE_CHECKING:
+    from broadaxe.telemetry.collector import CollectorClient
 
 _log = logging.getLogger("broadaxe.telemetry")
 

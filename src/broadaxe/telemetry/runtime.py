@@ -1,14 +1,15 @@
 """All of a process's telemetry in one object: build it, start it, use its parts, shut it down."""
 
+from __future__ import annotations
+
 import logging
+from typing import TYPE_CHECKING
 
 from broadaxe.clock import Clock, Ids
 from broadaxe.telemetry import names as T
-from broadaxe.telemetry.collector import CollectorClient
 from broadaxe.telemetry.encode import Envelope
 from broadaxe.telemetry.export import ExportStats, SpanExporter
 from broadaxe.telemetry.health import HttpListener, Reply
-from broadaxe.telemetry.metric_export import MetricExporter
 from broadaxe.telemetry.metrics import Labels, Metrics
 from broadaxe.telemetry.options import (
     TelemetryOptions,
@@ -22,6 +23,10 @@ from broadaxe.telemetry.resource import build_resource, product_version
 from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
 from broadaxe.telemetry.tuning import Tuning
+
+if TYPE_CHECKING:
+    from broadaxe.telemetry.collector import CollectorClient
+    from broadaxe.telemetry.metric_export import MetricExporter
 
 __all__ = [
     "Telemetry",
@@ -49,7 +54,7 @@ class Telemetry:
         version = product_version()
         self.resource = build_resource(options, ids)
         on = bool(options.target)
-        self._client = CollectorClient(options, clock, ids) if on else None
+        self._client = _client(options, clock, ids) if on else None
         self._exporter: SpanExporter | None = None
         self._metric_exporter: MetricExporter | None = None
         self._listener: HttpListener | None = None
@@ -61,7 +66,7 @@ class Telemetry:
             envelope = Envelope(self.resource, T.SCOPE, version, T.SCHEMA_URL)
             self._exporter = SpanExporter(options, self._client, envelope, clock)
             if otlp_metrics:
-                self._metric_exporter = MetricExporter(options, self._client, self.metrics, clock)
+                self._metric_exporter = _metric_exporter(options, self._client, self.metrics, clock)
         sink = self._exporter.offer if self._exporter is not None else None
         self.tracer = Tracer(clock, ids, sink, Sampler(options.ratio), strict=strict)
         self._observe_self()
@@ -141,3 +146,18 @@ class Telemetry:
 
 def _by_reason(stats: ExportStats) -> list[tuple[float, Labels]]:
     return [(count, ((T.LABEL_REASON, reason),)) for reason, count in stats.dropped.items()]
+
+
+def _client(options: TelemetryOptions, clock: Clock, ids: Ids) -> CollectorClient:
+    """Loaded only where there is a collector: grpcio takes 20 MB."""
+    from broadaxe.telemetry.collector import CollectorClient
+
+    return CollectorClient(options, clock, ids)
+
+
+def _metric_exporter(
+    options: TelemetryOptions, client: CollectorClient, metrics: Metrics, clock: Clock
+) -> MetricExporter:
+    from broadaxe.telemetry.metric_export import MetricExporter
+
+    return MetricExporter(options, client, metrics, clock)

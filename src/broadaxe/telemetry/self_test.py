@@ -10,13 +10,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from broadaxe.clock import Clock, Ids
 from broadaxe.telemetry import names as T
-from broadaxe.telemetry.collector import (
-    METRICS_METHOD,
-    TRACES_METHOD,
-    Attempt,
-    CollectorClient,
-    ExportError,
-)
+from broadaxe.telemetry.attempt import METRICS_METHOD, TRACES_METHOD, Attempt, ExportError
+from broadaxe.telemetry.collector import CollectorClient
 from broadaxe.telemetry.encode import Envelope
 from broadaxe.telemetry.metrics import Metrics
 from broadaxe.telemetry.options import TelemetryOptions

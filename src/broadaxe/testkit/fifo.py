@@ -19,7 +19,8 @@ class Fifo(Enum):
     ALL = "all"
     """All tasks of a lane: one engine takes the triggers."""
     ENGINE = "engine"
-    """Those that one engine created: the owner hears of the others' a little later."""
+    """Those that one engine created as their owner, and those that it created for another one, each by
+    themselves: an owner hears of what others create a little later."""
     NOBODY = "nobody"
     """It is not known who created what, as when engines follow each other at one address."""
 
@@ -72,14 +73,14 @@ def _before(one: Wait, other: Wait) -> bool:
 
 
 def judged_together(
-    lanes: Mapping[UUID, Hashable], taken_at: Mapping[UUID, str], fifo: Fifo
+    lanes: Mapping[UUID, Hashable], origins: Mapping[UUID, Hashable], fifo: Fifo
 ) -> Mapping[UUID, Hashable]:
-    """The lanes that are to be judged. `taken_at`: which engine created what, as far as that is known."""
+    """The lanes that are to be judged. `origins`: which engine created what, and for whom, if known."""
     match fifo:
         case Fifo.ALL:
             return lanes
         case Fifo.ENGINE:
-            return {one: (lane, taken_at[one]) for one, lane in lanes.items() if one in taken_at}
+            return {one: (lane, origins[one]) for one, lane in lanes.items() if one in origins}
         case Fifo.NOBODY:
             return {}
         case _:

@@ -16,10 +16,11 @@ from broadaxe.domain.dag_graph import parents_of
 from broadaxe.domain.run import SKIPPED_OUTPUT, end_of, task_id_of
 from broadaxe.domain.task import TaskState
 from broadaxe.domain.workflow import WorkflowDefinition
+from broadaxe.store.ledger import MessageKind
 from broadaxe.testkit.fifo import Fifo, broken_order, judged_together
 from broadaxe.testkit.schedule_invariants import schedule_problems
 
-_KEEP = """
+_KEEP = f"""
 CREATE TABLE kept_state (
     n             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     change        xid8 NOT NULL DEFAULT pg_current_xact_id(),
@@ -37,6 +38,14 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER keep_state AFTER INSERT OR UPDATE ON task FOR EACH ROW EXECUTE FUNCTION keep_state();
+CREATE TABLE kept_elsewhere (change xid8 NOT NULL DEFAULT pg_current_xact_id());
+CREATE FUNCTION keep_elsewhere() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO kept_elsewhere DEFAULT VALUES;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER keep_elsewhere AFTER INSERT ON message FOR EACH ROW
+WHEN (NEW.kind = {MessageKind.ROWS_CHANGED.value}) EXECUTE FUNCTION keep_elsewhere();
 """
 
 Attempt = tuple[UUID, int]
@@ -147,6 +156,7 @@ async def verify(dsn: str, history: History, *, settled: bool = True, fifo: Fifo
             slots = await _slots(connection)
             schedules = await schedule_problems(connection)
             lanes = await _lanes(connection)
+            elsewhere = await _elsewhere(connection)
             epochs = await connection.fetchval("SELECT coalesce(max(epoch), 0) FROM lease")
     finally:
         await connection.close()
@@ -164,8 +174,13 @@ async def verify(dsn: str, history: History, *, settled: bool = True, fifo: Fifo
         *_cancels(rows, by_task, history),
         *schedules,
     ]
+    origins = {
+        task_id: (engine, by_task[task_id][0].change in elsewhere)
+        for task_id, engine in history.taken_at.items()
+        if task_id in by_task
+    }
     problems += broken_order(
-        judged_together(lanes, history.taken_at, fifo),
+        judged_together(lanes, origins, fifo),
         {
             task_id: [(state.change, state.state, state.attempt) for state in kept]
             for task_id, kept in by_task.items()
@@ -230,6 +245,11 @@ async def _lanes(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[UUID,
         "SELECT id, step_id, priority, desired_worker_id, desired_labels FROM task"
     )
     return {record[0]: tuple(record)[1:] for record in records}
+
+
+async def _elsewhere(connection: "asyncpg.Connection[asyncpg.Record]") -> set[int]:
+    """Transactions by which engines wrote tasks that another engine schedules."""
+    return {record[0] for record in await connection.fetch("SELECT change::text::bigint FROM kept_elsewhere")}
 
 
 def _triggers(rows: dict[UUID, Row], runs: dict[UUID, RunRow], history: History, settled: bool) -> list[str]:

@@ -1,5 +1,6 @@
 """Acts upon the messages of other engines about tasks, sessions, results and watchers."""
 
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
@@ -7,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from broadaxe.domain.errors import BroadaxeError
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.user_event import UserEvent
 from broadaxe.engine.elsewhere.bodies import (
@@ -29,13 +31,14 @@ from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.events import EventListener
 from broadaxe.store.ledger import Message, MessageKind
 
+_LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _EARLY = 100_000
 RowsChanged = Callable[[TenantId, list[UUID]], Awaitable[None]]
 
 
 class Inbox:
-    """What is for an owner waits while its lease is being taken over."""
+    """What is for an owner waits while its lease is being taken over, and what comes then waits behind it."""
 
     def __init__(
         self,
@@ -60,15 +63,36 @@ class Inbox:
         self._rows_changed = rows_changed
         self._early: deque[Message] = deque(maxlen=_EARLY)
         """For a partition that is being taken over: dealt with when its memory is whole."""
+        self._behind: set[int] = set()
+        """Partitions that are owned, whose early messages are not all dealt with."""
+
+    def gaining(self, partition: int) -> None:
+        """The partition's memory is whole: until `gained` has ended, its messages keep their order."""
+        self._behind.add(partition)
 
     async def gained(self, partition: int) -> None:
-        """The partition's memory is whole: what came during the take-over is acted upon."""
+        """Act upon what came during the take-over, and upon what has come since."""
+        try:
+            while early := self._take_early(partition):
+                for message in early:
+                    await self._late(message)
+        finally:
+            self._behind.discard(partition)
+
+    def _take_early(self, partition: int) -> list[Message]:
         early, self._early = self._early, deque(maxlen=_EARLY)
+        found: list[Message] = []
         for message in early:
-            if self._gate.partition(message.tenant_id) == partition:
-                await self.act(message)
-            else:
-                self._early.append(message)
+            mine = self._gate.partition(message.tenant_id) == partition and self._gate.owns(message.tenant_id)
+            (found if mine else self._early).append(message)
+        return found
+
+    async def _late(self, message: Message) -> None:
+        """One that does not do leaves those behind it alone."""
+        try:
+            await self._for_owner(message.tenant_id, message.kind, message)
+        except (BroadaxeError, msgspec.DecodeError) as error:
+            _LOG.warning("a %s message failed: %s", message.kind.name.lower(), error)
 
     async def orders(self, messages: Iterable[Message]) -> None:
         """All orders to send of a sweep, those of a tenant with one look at the rows."""
@@ -85,7 +109,7 @@ class Inbox:
             return True
         if kind not in _FOR_OWNER:
             return False
-        if self._gate.owns(tenant_id):
+        if self._gate.owns(tenant_id) and self._gate.partition(tenant_id) not in self._behind:
             await self._for_owner(tenant_id, kind, message)
         else:
             self._early.append(message)

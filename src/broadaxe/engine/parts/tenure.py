@@ -29,6 +29,7 @@ class Tenure:
 
     def gained(self, partition: int) -> None:
         """Memory is whole: answer who waited."""
+        self._inbox.gaining(partition)
         self._scheduling.neighbours.gained(partition)
         self._intake.schedules.gained()
         self._look()

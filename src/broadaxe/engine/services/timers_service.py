@@ -5,6 +5,10 @@ import asyncio
 from broadaxe.clock import Clock
 from broadaxe.engine.scheduler.timers import Timers
 
+_GRAIN = 0.001
+"""The loop's clock runs in milliseconds and may be a little ahead of ours: without this a sleep would end too
+early, again and again."""
+
 
 class TimersService:
     """Connects the heap of due times to the event loop."""
@@ -44,5 +48,6 @@ class TimersService:
             self._handle = None
         due = self._timers.next_due()
         if due is not None and self._running:
-            delay = max(0.0, due - self._clock.monotonic())
+            left = due - self._clock.monotonic()
+            delay = left + _GRAIN if left > 0 else 0.0
             self._handle = asyncio.get_running_loop().call_later(delay, self.fire)

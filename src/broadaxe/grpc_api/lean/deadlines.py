@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 _GRAIN = 0.02
+_TICK = 0.001
+"""The loop's clock runs in milliseconds and may be a little ahead of ours."""
 
 
 class Expiring(Protocol):
@@ -28,7 +30,7 @@ class Deadlines:
         slot = self._slots.get(key)
         if slot is None:
             slot = self._slots[key] = set()
-            self._loop.call_later(max(0.0, key * _GRAIN - self._monotonic()), self._due, key)
+            self._loop.call_later(max(0.0, key * _GRAIN - self._monotonic()) + _TICK, self._due, key)
         slot.add(what)
         return key
 
@@ -41,8 +43,7 @@ class Deadlines:
     def _due(self, key: int) -> None:
         wait = key * _GRAIN - self._monotonic()
         if wait > 0:
-            # The loop's clock runs in milliseconds and may be a little ahead of ours.
-            self._loop.call_later(wait, self._due, key)
+            self._loop.call_later(wait + _TICK, self._due, key)
             return
         for what in self._slots.pop(key, ()):
             what.expire()

@@ -39,6 +39,12 @@ def settings(major: int, bindir: Path, socket_dir: Path) -> dict[str, str]:
         "max_wal_senders": "0",
         "max_wal_size": "1GB",
         "checkpoint_timeout": "15min",
+        # Every commit waits for its own WAL: these two only work ahead, and would wake five times a second.
+        "bgwriter_delay": "2s",
+        "bgwriter_lru_maxpages": "1000",
+        "wal_writer_delay": "2s",
+        # A round looks at every table of two databases, whether anything changed or not.
+        "autovacuum_naptime": "2min",
         # Statements are short; compiling them costs more than it saves.
         "jit": "off",
         "random_page_cost": "1.1",

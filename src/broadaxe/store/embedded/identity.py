@@ -119,9 +119,6 @@ def candidates() -> list[Identity]:
     account = _named("postgres", "nobody")
     if account is None:
         return userns
-    return [
-        *userns,
-        Identity("drop", *account),
-        *([Identity("drop-dac", *account)] if LINUX else []),
-        Identity("drop", *account, copied=True),
-    ]
+    modes: tuple[Mode, ...] = ("drop", "drop-dac") if LINUX else ("drop",)
+    dropped = [Identity(mode, *account, copied=copied) for copied in (False, True) for mode in modes]
+    return [*userns, *dropped]

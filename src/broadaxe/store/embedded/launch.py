@@ -131,6 +131,13 @@ def _check_writable(directory: str) -> None:
     os.unlink(name)
 
 
+def _check_findable(mode: str, program: str) -> None:
+    """PostgreSQL's programs look for each other with access(), which asks the user and not the capability."""
+    if mode == "drop-dac" and not os.access(program, os.R_OK | os.X_OK):
+        print(f"{program}: only readable by root's right", file=sys.stderr)
+        raise SystemExit(NOT_EXECUTABLE)
+
+
 def main(arguments: list[str]) -> None:
     """Does what the module says; only returns by an exit code."""
     parent, tie, signal_number, mode, uid, gid, probe, *command = arguments
@@ -142,6 +149,7 @@ def main(arguments: list[str]) -> None:
     except OSError as error:
         print(f"{mode}: {error}", file=sys.stderr)
         raise SystemExit(UNREACHABLE) from None
+    _check_findable(mode, command[0])
     try:
         os.execv(command[0], command)
     except OSError as error:

@@ -15,6 +15,7 @@ import asyncpg
 from broadaxe.clock import Clock, SystemClock
 from broadaxe.store.embedded.configuration import settings
 from broadaxe.store.embedded.directory import Directory
+from broadaxe.store.embedded.ending import ended
 from broadaxe.store.embedded.errors import EmbeddedPostgresError
 from broadaxe.store.embedded.identity import Identity
 from broadaxe.store.embedded.programs import Programs, choose, reason
@@ -28,8 +29,9 @@ START_TIMEOUT = 300.0
 """Seconds for a start; replaying a long log takes its time."""
 STOP_TIMEOUT = 30.0
 """Seconds for a stop before it is made the hard way (the next start then replays the log)."""
-_WATCH_PERIOD = 1.0
-_LONGEST_PAUSE = 30.0
+_PAUSE = (1.0, 30.0)
+"""Seconds before a start that failed is tried again: at first, at most."""
+_LOG_PERIOD = 10.0
 _NOT_YET = (OSError, TimeoutError, asyncpg.OperatorInterventionError, asyncpg.ConnectionDoesNotExistError)
 """Starting, recovering, going down, or not listening."""
 _log = logging.getLogger("broadaxe.store.embedded")
@@ -172,20 +174,22 @@ class EmbeddedPostgres:
 
     async def _keep_running(self, programs: Programs) -> None:
         """Start the server again when it was killed; keep its log within bounds."""
-        pause = _WATCH_PERIOD
+        pause = _PAUSE[0]
         while True:
-            await asyncio.sleep(pause)
+            if self._process is not None:
+                await ended(self._process, _LOG_PERIOD)
             self._directory.bound_log()
             if self.pid is not None:
-                pause = _WATCH_PERIOD
                 continue
             _log.error("the embedded PostgreSQL was ended from outside; starting it again")
             try:
                 await self._wait_for_residents()
                 await self._launch(programs)
+                pause = _PAUSE[0]
             except (EmbeddedPostgresError, OSError, asyncpg.PostgresError) as error:
-                pause = min(pause * 2, _LONGEST_PAUSE)
                 _log.error("the embedded PostgreSQL does not start: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _PAUSE[1])
 
     async def _end_process(self) -> None:
         process, self._process = self._process, None
