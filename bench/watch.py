@@ -26,6 +26,8 @@ class Reading:
     """Everything counts up; None where it cannot be read."""
 
     at: float
+    """When the processes were looked at."""
+    database_at: float
     engine_cpu: float | None = None
     engine_rss: int | None = None
     postgres_cpu: float | None = None
@@ -35,8 +37,11 @@ class Reading:
     database_bytes: int | None = None
 
     def since(self, before: "Reading") -> dict[str, float]:
-        """The differences, by name; `seconds` is the time between."""
-        found: dict[str, float] = {"seconds": self.at - before.at}
+        """The differences, by name; `seconds` lie between, of the database `database_seconds`."""
+        found: dict[str, float] = {
+            "seconds": self.at - before.at,
+            "database_seconds": self.database_at - before.database_at,
+        }
         for name in (
             "engine_cpu",
             "postgres_cpu",
@@ -69,9 +74,10 @@ class Watch:
 
     async def end(self) -> Reading:
         """The reading after it: the processes are looked at first."""
-        found = self._processes(Reading(at=time.perf_counter()))
+        found = self._processes(Reading(at=0.0, database_at=0.0))
+        database = await self._database()
         return replace(
-            await self._database(),
+            database,
             at=found.at,
             engine_cpu=found.engine_cpu,
             engine_rss=found.engine_rss,
@@ -89,8 +95,10 @@ class Watch:
                 statements = int(await connection.fetchval(_COUNTS + "-- bench:count"))
             finally:
                 await connection.close()
+        now = time.perf_counter()
         return Reading(
-            at=time.perf_counter(),
+            at=now,
+            database_at=now,
             statements=statements,
             transactions=transactions,
             wal_bytes=wal,

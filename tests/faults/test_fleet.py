@@ -11,6 +11,7 @@ import pytest
 from broadaxe.clock import SystemClock
 from broadaxe.grpc_api.wire.v1 import workflows_pb2 as v1
 from broadaxe.testkit.conditions import until
+from broadaxe.testkit.fifo import Fifo
 from broadaxe.testkit.invariants import History, verify
 from tests.faults import fleet
 from tests.faults.cluster import READY, Cluster
@@ -237,6 +238,25 @@ async def test_engine_of_the_stream_killed_its_task_is_given_anew_after_the_doub
         start = await worker.start_of(run_id, 1, 30.0)
         await worker.complete(start)
         await pair.settle()
+
+
+async def test_tasks_that_one_engine_took_go_in_their_order(pair: Pair) -> None:
+    worker = await RawWorker.register(pair.at_owner, "one", FLOW, slots=2)
+    worker.auto = worker.complete
+
+    async def triggers(client: Client) -> None:
+        for number in range(10):
+            await client.trigger(FLOW, number=number)
+
+    async with worker:
+        await asyncio.gather(
+            *(triggers(client) for client in (pair.at_owner, pair.at_other) for _ in range(4))
+        )
+        await pair.cluster.until_settled(40)
+        history = pair.at_owner.history
+        assert set(history.taken_at.values()) == {pair.owner.address, pair.other.address}
+        verdict = await verify(pair.cluster.dsn, history, fifo=Fifo.ENGINE)
+        assert verdict.by_state == {"COMPLETED": 80}
 
 
 async def test_full_queue_is_refused_on_the_other_engine_until_it_has_room(new_cluster: NewCluster) -> None:
