@@ -27,6 +27,9 @@ def node_modules(*packages: str) -> Path:
             "--no-audit",
             "--no-fund",
             "--ignore-scripts",
+            # Unless told, npm waits for more than a minute before it says that there is no registry.
+            "--fetch-retries=1",
+            "--fetch-retry-mintimeout=1000",
             "--prefix",
             fresh,
             *packages,

@@ -78,6 +78,8 @@ class GroupCommitWriter:
         self._role = "writer" if owns is not None else "writer-elsewhere"
         self._queue = PendingQueue(options.held_max_bytes, options.batch_max_ops, options.batch_max_bytes)
         self._session: Session | None = None
+        self._recovery: object = None
+        """When the server of this session last recovered from a crash."""
         self._task: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -236,8 +238,17 @@ class GroupCommitWriter:
             self._settle_idle()
 
     async def _connected(self) -> Session:
-        if self._session is None or self._session.closed:
-            self._session = await self._db.connect_patiently(self._role, WRITER_SETTINGS)
+        tries = 0
+        while self._session is None or self._session.closed:
+            session = await self._db.connect_patiently(self._role, WRITER_SETTINGS)
+            try:
+                self._recovery = await _last_recovery(session)
+            except DRIVER_ERRORS:
+                session.terminate()
+                await self._db.pause(tries)
+                tries += 1
+            else:
+                self._session = session
         return self._session
 
     async def _settle(self, batch: list[Pending]) -> None:
@@ -359,7 +370,7 @@ class GroupCommitWriter:
                 if (
                     committing
                     and transaction.name is not None
-                    and await self._was_committed(transaction.name, session.pid)
+                    and await self._was_committed(transaction.name, session.pid, ops)
                 ):
                     return results, batch.posted
                 raise _NotCommitted from error
@@ -379,9 +390,13 @@ class GroupCommitWriter:
             self._session = None
             raise
 
-    async def _was_committed(self, transaction: str, pid: int) -> bool:
-        """What became of a transaction whose COMMIT was cut; asks until the database knows."""
-        tries = 0
+    async def _was_committed(self, transaction: str, pid: int, ops: Sequence[Pending]) -> bool:
+        """What became of a transaction whose COMMIT was cut; asks until the database knows.
+
+        A server that crashed gives the ids of transactions that it lost to others: then the rows are asked.
+        """
+        recovery, tries = self._recovery, 0
+        rows = [row for op in ops for row in op.row_ids]
         while True:
             session = await self._connected()
             try:
@@ -389,6 +404,8 @@ class GroupCommitWriter:
                 if status == "in progress":
                     # The old backend has not noticed the cut; ended, it can only finish what it began.
                     await session.fetch(statement("backend_terminate"), pid)
+                elif status == "committed" and rows and self._recovery != recovery:
+                    return bool(await session.fetch_value(statement("transaction_wrote"), rows, transaction))
                 else:
                     return bool(status == "committed")
             except DRIVER_ERRORS as error:
@@ -399,6 +416,16 @@ class GroupCommitWriter:
                 self._session = None
             await self._db.pause(tries)
             tries += 1
+
+
+async def _last_recovery(session: Session) -> object:
+    """When the server last recovered from a crash; None where that is not told."""
+    try:
+        return await session.fetch_value(statement("server_recovery"))
+    except DRIVER_ERRORS as error:
+        if classify(error) is not Failure.REFUSED:
+            raise
+        return None
 
 
 def _fenced() -> Fenced:
