@@ -5,6 +5,7 @@ when the thing they describe has ended: nothing is open for long, and a crash lo
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID
 
 from broadaxe.domain.metadata import EVENT_ID, read_text
@@ -54,6 +55,12 @@ SYSTEM = "broadaxe"
 _KNOWN = 4_096
 CRON_KEY = b'"' + CRON_SCHEDULED_AT.encode() + b'":'
 SCHEDULED_KEY = b'"' + SCHEDULED_AT.encode() + b'":'
+
+
+@lru_cache(maxsize=1024)
+def _text(one: UUID | None) -> str:
+    """The text of an id that many tasks share; it is cheaper to remember than to write anew."""
+    return str(one)
 
 
 def nanoseconds(at: datetime) -> int:
@@ -119,7 +126,7 @@ class RunTraces:
         if not sampled(live.facts):
             return
         attrs = self._task(live.facts, live.plan, live.status.attempt)
-        attrs += [(T.ATTR_WORKER_ID, str(live.status.worker_id)), (T.ATTR_QUEUE_DEPTH, depth)]
+        attrs += [(T.ATTR_WORKER_ID, _text(live.status.worker_id)), (T.ATTR_QUEUE_DEPTH, depth)]
         self._tracer.emit(
             T.SPAN_ASSIGN,
             attempt_context(live.facts, live.status.attempt),
@@ -136,8 +143,8 @@ class RunTraces:
         start = action.kind is ActionKind.START
         attrs = self._task(facts, plan, action.attempt)
         attrs += [
-            (T.ATTR_WORKER_ID, str(session.worker_id)),
-            (T.ATTR_SESSION_ID, str(session.id)),
+            (T.ATTR_WORKER_ID, _text(session.worker_id)),
+            (T.ATTR_SESSION_ID, _text(session.id)),
             (T.ATTR_PAYLOAD_SIZE_BYTES, written.size),
             (T.ATTR_MESSAGING_SYSTEM, SYSTEM),
             (T.ATTR_MESSAGING_OPERATION_NAME, "send"),
@@ -235,7 +242,7 @@ class RunTraces:
             TraceContext(facts.trace[:16], attempt_span_id(task_id, attempt), True)
             for task_id, attempt in parents
         )
-        self._attempt(facts, plan, status.attempt, times, extra, str(status.worker_id), failure, links)
+        self._attempt(facts, plan, status.attempt, times, extra, _text(status.worker_id), failure, links)
         if facts.run_id != facts.id or status.attempt > status.app_retries + status.internal_retries:
             # A person ran it again: the run's span was emitted at its first end, and its id is taken. Or the
             # run goes on: its span comes with its own end.
@@ -284,7 +291,7 @@ class RunTraces:
             return
         task_id = task_id_of(facts.id, plan.step.id)
         attrs: list[Pair] = [
-            (T.ATTR_TENANT_ID, str(facts.tenant_id)),
+            (T.ATTR_TENANT_ID, _text(facts.tenant_id)),
             (T.ATTR_RUN_ID, str(facts.id)),
             (T.ATTR_TASK_ID, str(task_id)),
             (T.ATTR_TASK_NAME, plan.step.name),
@@ -312,22 +319,23 @@ class RunTraces:
         failure: tuple[str, str | None] | None,
     ) -> None:
         attrs: list[Pair] = [
-            (T.ATTR_TENANT_ID, str(facts.tenant_id)),
+            (T.ATTR_TENANT_ID, _text(facts.tenant_id)),
             (T.ATTR_RUN_ID, str(facts.run_id)),
             (T.ATTR_WORKFLOW_NAME, definition.name),
-            (T.ATTR_WORKFLOW_ID, str(facts.workflow_id)),
-            (T.ATTR_WORKFLOW_VERSION_ID, str(facts.version_id)),
+            (T.ATTR_WORKFLOW_ID, _text(facts.workflow_id)),
+            (T.ATTR_WORKFLOW_VERSION_ID, _text(facts.version_id)),
             (T.ATTR_TRIGGER_KIND, _trigger_kind(facts)),
             (T.ATTR_PRIORITY, facts.priority),
             *extra,
         ]
         if facts.parent_run_id is not None:
             attrs.append((T.ATTR_PARENT_RUN_ID, str(facts.parent_run_id)))
+        began_ns = nanoseconds(facts.created_at)
         self._tracer.emit(
             T.SPAN_RUN,
             TraceContext(facts.trace[:16], facts.trace[16:24], True),
-            nanoseconds(facts.created_at),
-            max(nanoseconds(facts.created_at), nanoseconds(ended_at)),
+            began_ns,
+            max(began_ns, nanoseconds(ended_at)),
             span_id=run_span_id(facts.run_id),
             attrs=attrs,
             error_type=failure[0] if failure else None,
@@ -348,9 +356,9 @@ class RunTraces:
             max(nanoseconds(facts.created_at), self._clock.now_ns()),
             span_id=run_span_id(facts.run_id),
             attrs=(
-                (T.ATTR_TENANT_ID, str(facts.tenant_id)),
+                (T.ATTR_TENANT_ID, _text(facts.tenant_id)),
                 (T.ATTR_WORKFLOW_NAME, plan.version.definition.name),
-                (T.ATTR_WORKFLOW_ID, str(facts.workflow_id)),
+                (T.ATTR_WORKFLOW_ID, _text(facts.workflow_id)),
                 (T.ATTR_OUTCOME, "deduplicated" if refused is None else "refused"),
             ),
             error_type=refused,
@@ -387,11 +395,12 @@ class RunTraces:
         wait_end = assigned_at or ended_at
         again = [pair for pair in extra if pair[0] is T.ATTR_REPLAYED]
         wait_attrs = [*attrs, *again, (T.ATTR_QUEUE_NAME, plan.step.action)]
+        wait_end_ns = nanoseconds(wait_end)
         self._tracer.emit(
             T.SPAN_QUEUE_WAIT,
             run,
-            nanoseconds(queued_at) if queued_at <= wait_end else nanoseconds(wait_end),
-            nanoseconds(wait_end),
+            wait_end_ns if queued_at >= wait_end else nanoseconds(queued_at),
+            wait_end_ns,
             span_id=queue_span_id(facts.id, attempt),
             attrs=wait_attrs,
         )
@@ -401,8 +410,8 @@ class RunTraces:
         self._tracer.emit(
             T.SPAN_ATTEMPT,
             run,
-            nanoseconds(assigned_at),
-            max(nanoseconds(assigned_at), nanoseconds(ended_at)),
+            wait_end_ns,
+            max(wait_end_ns, nanoseconds(ended_at)),
             span_id=attempt_span_id(facts.id, attempt),
             attrs=[*attrs, *extra, (T.ATTR_WORKER_ID, worker_id)],
             links=links,
@@ -416,7 +425,7 @@ class RunTraces:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
             known = self._known[facts.id] = (
-                (T.ATTR_TENANT_ID, str(facts.tenant_id)),
+                (T.ATTR_TENANT_ID, _text(facts.tenant_id)),
                 (T.ATTR_RUN_ID, str(facts.run_id)),
                 (T.ATTR_TASK_ID, str(facts.id)),
                 (T.ATTR_TASK_NAME, plan.step.name),

@@ -1,7 +1,6 @@
 """The spans of a group commit: one `flush`, and a `commit-wait` for each member that it is not under."""
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from broadaxe.store.pending import Fence, Pending
 from broadaxe.telemetry import names as T
@@ -21,17 +20,17 @@ class CommitTrace:
     def __init__(self, tracer: Tracer, ops: Sequence[Pending], fence: Fence | None, began_ns: int) -> None:
         """`fence`: the one lease that holds it, None for several or none."""
         self._tracer = tracer
-        self._others: list[tuple[Pending, TraceContext, UUID]] = []
+        self._others: list[tuple[Pending, TraceContext]] = []
         self._committing_ns = 0
         self.rows = 0
         self.parent: AnySpan = NOOP
         """What the statements hang under."""
         if not tracer.enabled:
             return
-        members = [(op, trace, about) for op in ops for trace, about in op.parents]
+        members = [(op, trace) for op in ops for trace in op.parents]
         if not members:
             return
-        first, trace, _ = members[0]
+        first, trace = members[0]
         self._others = members[1:]
         self.parent = flush = tracer.start(T.SPAN_FLUSH, trace, start_ns=began_ns)
         if flush.recording:
@@ -53,10 +52,8 @@ class CommitTrace:
         if not flush.recording:
             return
         waits: list[AnySpan] = []
-        for op, parent, task_id in self._others:
+        for op, parent in self._others:
             wait = self._tracer.start(T.SPAN_COMMIT_WAIT, parent, start_ns=op.submitted_ns)
-            wait.set(T.ATTR_TASK_ID, str(task_id))
-            wait.set(T.ATTR_FLUSH_KIND, _KIND)
             wait.link(flush.context)
             waits.append(wait)
         for wait in waits[:LINK_LIMIT]:

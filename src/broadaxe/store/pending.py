@@ -50,8 +50,8 @@ class Pending:
     partition: int | None = None
     """Whose lease fences it; None for what any engine may write."""
     count: int = 1
-    parents: Sequence[tuple[TraceContext, UUID]] = ()
-    """Context and task id of each member whose trace is recorded."""
+    parents: Sequence[TraceContext] = ()
+    """What the commit belongs to, for each member whose trace is recorded."""
 
     @property
     def task_ids(self) -> Sequence[UUID]:

@@ -103,12 +103,12 @@ class GroupCommitWriter:
     ) -> "asyncio.Future[list[UUID]]":
         """Queues the creation of tasks and runs, and of the event that starts them. `partition`: theirs, None
         when anybody may own it."""
-        parents: list[tuple[TraceContext, UUID]] = [
-            (task.trace, task.facts.id) for task in tasks if task.trace is not None and task.trace.sampled
+        parents: list[TraceContext] = [
+            task.trace for task in tasks if task.trace is not None and task.trace.sampled
         ]
         place = event.place if event is not None else None
         if event is not None and place is not None:
-            parents.append((place, event.event.id))
+            parents.append(place)
         size = sum(map(size_of_task, tasks)) + (size_of_event(event) if event is not None else 0)
         op = self._pending(size, patience)
         op.tasks, op.count, op.parents, op.event = tasks, len(tasks) + (event is not None), parents, event
@@ -120,7 +120,7 @@ class GroupCommitWriter:
         op = self._pending(size_of_write(write), None)
         op.write, op.partition = write, partition
         if write.trace is not None and write.trace.sampled:
-            op.parents = ((write.trace, write.task_id),)
+            op.parents = (write.trace,)
         return self._submit(op, lazy)
 
     def change_run(
@@ -131,8 +131,8 @@ class GroupCommitWriter:
         op = self._pending(size, None)
         op.write, op.run_change, op.partition = write, change, partition
         op.count = 1 + len(change.tasks) + len(change.writes)
-        traces = [(change.trace, change.run_id)] if write is None else [(write.trace, write.task_id)]
-        op.parents = [(trace, about) for trace, about in traces if trace is not None and trace.sampled]
+        trace = change.trace if write is None else write.trace
+        op.parents = (trace,) if trace is not None and trace.sampled else ()
         return self._submit(op, None)
 
     def log(self, lines: Sequence[LogLine], partition: int | None) -> "asyncio.Future[None]":
@@ -146,7 +146,7 @@ class GroupCommitWriter:
         op = self._pending(ROW_OVERHEAD * max(1, len(change.ids)), None)
         op.change, op.count = change, max(1, len(change.ids))
         if change.trace is not None and change.trace.sampled:
-            op.parents = tuple((change.trace, task_id) for task_id in change.ids[:1])
+            op.parents = (change.trace,) if change.ids else ()
         return self._submit(op, lazy)
 
     def skip(self, skips: Sequence[SkipRecord], partition: int) -> "asyncio.Future[None]":

@@ -1,6 +1,7 @@
 """Where a span stands in its trace: the context, its W3C text, and the ids that can be derived from rows."""
 
 import re
+from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple
 from uuid import UUID
@@ -78,6 +79,8 @@ def _task_span_id(task: UUID, attempt: int, kind: bytes) -> bytes:
     return sha256(label).digest()[:8]
 
 
+# Asked for several times within a task's life: it is cheaper to remember than to hash.
+@lru_cache(maxsize=4096)
 def attempt_span_id(task: UUID, attempt: int) -> bytes:
     """The id of the span of one execution; the worker's spans hang under it. `attempt` counts from 0."""
     return _task_span_id(task, attempt, b"attempt")
