@@ -11,12 +11,13 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import ssl
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -149,6 +150,24 @@ async def running(kind: str, folder: Path | None) -> AsyncIterator[tuple[ChildPr
         yield child, int(started["port"])
 
 
+@contextlib.contextmanager
+def on_one_core(pid: int) -> Iterator[None]:
+    """Keeps this process and another one on the same core.
+
+    A lone caller's server sleeps after each call. On a core of its own it is woken, and wakes its caller, by
+    an interrupt between cores, which a virtual machine makes dear: a good part of what is measured then.
+    """
+    cores = os.sched_getaffinity(0)
+    threads = [0, *(int(name) for name in os.listdir(f"/proc/{pid}/task"))]
+    try:
+        for thread in threads:
+            os.sched_setaffinity(thread, {min(cores)})
+        yield
+    finally:
+        for thread in threads:
+            os.sched_setaffinity(thread, cores)
+
+
 class Load:
     """The measurements of one server."""
 
@@ -159,6 +178,11 @@ class Load:
         self._port = port
         self._context = context
         self._seconds = seconds
+
+    async def alone(self, path: str) -> float:
+        """Microseconds of CPU a call of one caller that shares the server's core."""
+        with on_one_core(self._child.pid):
+            return await self.unary(path, 1)
 
     async def unary(self, path: str, callers: int) -> float:
         """Microseconds of CPU a call, of so many callers on up to ten connections."""
@@ -202,8 +226,11 @@ class Load:
         return spent / count * 1e6
 
 
+TOGETHER = 0
+"""In place of a number of callers: one, on the server's core."""
 CASES = (
-    ("unary, answered at once, 1 caller", ANSWERED, 1),
+    ("unary, answered at once, 1 caller on the server's core", ANSWERED, TOGETHER),
+    ("unary, answered at once, 1 caller on another core", ANSWERED, 1),
     ("unary, answered at once, 50 callers", ANSWERED, 50),
     ("unary, after a shared wait, 50 callers", COMMITTED, 50),
     ("streamed message, 1 stream", STREAM, 1),
@@ -240,12 +267,13 @@ async def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
             for _ in range(options.rounds):
                 for title, path, callers in CASES:
                     for server, load in loads.items():
-                        found = (
-                            await load.streamed(callers)
-                            if path == STREAM
-                            else await load.unary(path, callers)
-                        )
-                        print(f"{server:12} {title:42} {found:8.1f} us", file=sys.stderr, flush=True)
+                        if path == STREAM:
+                            found = await load.streamed(callers)
+                        elif callers == TOGETHER:
+                            found = await load.alone(path)
+                        else:
+                            found = await load.unary(path, callers)
+                        print(f"{server:12} {title:55} {found:8.1f} us", file=sys.stderr, flush=True)
                         figures.setdefault(title, {}).setdefault(server, []).append(found)
     return {
         title: {server: statistics.median(found) for server, found in row.items()}
