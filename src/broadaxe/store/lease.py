@@ -174,11 +174,7 @@ class LeaseKeeper:
                 async with asyncio.timeout(2.0), self._busy:
                     if confirmed_until is not None:
                         await session.fetch(statement("span_mark_set"), partition, confirmed_until)
-                    await session.fetch(statement("lease_released"), partition, fence.epoch, heir)
-                    if partition in self._locked:
-                        self._locked.discard(partition)
-                        await session.fetch(statement("lease_unlock"), LOCK_CLASS, partition)
-                    await session.fetch(statement("message_notify"), CHANNEL, "")
+                    await self._let_go(session, partition, fence.epoch, heir)
             except DRIVER_ERRORS as error:
                 _log.warning("The lease ends with its connection: %s", describe(error))
                 session.terminate()
@@ -384,9 +380,11 @@ class LeaseKeeper:
         """Whether who asked for a lease does not want one any more."""
         return self._waiter is None or self._waiter.cancelled()
 
-    async def _let_go(self, session: Session, partition: int, epoch: int) -> None:
-        """Leaves to others at once what was taken for nobody."""
-        await session.fetch(statement("lease_released"), partition, epoch, None)
+    async def _let_go(
+        self, session: Session, partition: int, epoch: int, heir: EngineId | None = None
+    ) -> None:
+        """Leaves a lease to others at once, to `heir` first if named."""
+        await session.fetch(statement("lease_released"), partition, epoch, heir)
         if partition in self._locked:
             self._locked.discard(partition)
             await session.fetch(statement("lease_unlock"), LOCK_CLASS, partition)

@@ -12,16 +12,19 @@ unnest(
     $24::uuid[], $25::timestamptz[], $26::timestamptz[], $27::timestamptz[], $28::timestamptz[], $29::timestamptz[],
     $30::boolean[], $31::bytea[], $32::bytea[])
 
+-- fragment: fence_of_new_tasks
+fence AS (
+    SELECT l.partition FROM unnest($33::smallint[], $34::bigint[]) AS f (partition, epoch)
+    JOIN lease l ON l.partition = f.partition AND l.epoch = f.epoch AND l.engine_id = $35
+    ORDER BY l.partition FOR SHARE OF l
+)
+
 -- name: task_create_batch (INSERT task): Creates tasks, one element of each array a task.
 INSERT INTO task ({task_columns})
 SELECT * FROM {new_tasks}
 
 -- name: task_create_batch_fenced (INSERT task): The same if all leases are held still, which it holds; names the transaction.
-WITH fence AS (
-    SELECT l.partition FROM unnest($33::smallint[], $34::bigint[]) AS f (partition, epoch)
-    JOIN lease l ON l.partition = f.partition AND l.epoch = f.epoch AND l.engine_id = $35
-    ORDER BY l.partition FOR SHARE OF l
-), written AS (
+WITH {fence_of_new_tasks}, written AS (
     INSERT INTO task ({task_columns})
     SELECT * FROM {new_tasks} WHERE (SELECT count(*) FROM fence) = cardinality($33)
     RETURNING 1
@@ -35,11 +38,7 @@ ON CONFLICT DO NOTHING
 RETURNING id
 
 -- name: step_create_batch_fenced (INSERT task): The same if all leases are held still, which it holds; names the transaction.
-WITH fence AS (
-    SELECT l.partition FROM unnest($33::smallint[], $34::bigint[]) AS f (partition, epoch)
-    JOIN lease l ON l.partition = f.partition AND l.epoch = f.epoch AND l.engine_id = $35
-    ORDER BY l.partition FOR SHARE OF l
-), written AS (
+WITH {fence_of_new_tasks}, written AS (
     INSERT INTO task ({task_columns})
     SELECT * FROM {new_tasks} WHERE (SELECT count(*) FROM fence) = cardinality($33)
     ON CONFLICT DO NOTHING
