@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 import uvloop
 
@@ -120,12 +121,30 @@ async def measure(target: str) -> None:
     for rate in (4_000, 20_000):
         used, share = await exported(target, rate, 3.0)
         print(f"recorded + exported at {rate:>6}/s{'':<10}{used:>8.2f}   arrived {share:.1%}")
-    metrics = telemetry("", metrics=True).metrics
-    label = ((T.LABEL_OUTCOME, "completed"),)
-    print(f"{'metrics.add':<40}{cpu(lambda: metrics.add(T.METRIC_TASKS_FINISHED, 1, label), 20_000):>8.2f}")
-    print(f"{'metrics.record':<40}{cpu(lambda: metrics.record(T.METRIC_QUEUE_WAIT, 0.1), 20_000):>8.2f}")
-    none = telemetry("").metrics
-    print(f"{'metrics.add, off':<40}{cpu(lambda: none.add(T.METRIC_TASKS_FINISHED, 1, label), 50_000):>8.2f}")
+    measurements()
+
+
+def measurements() -> None:
+    """What counting and measuring cost, and what a collection costs that shows it all."""
+    on, off = telemetry("", metrics=True), telemetry("")
+    outcome = ((T.LABEL_OUTCOME, "completed"),)
+    call = (
+        (T.LABEL_RPC_SYSTEM, "grpc"),
+        (T.LABEL_RPC_METHOD, "Dispatcher/SendStepActionEvent"),
+        (T.LABEL_RPC_GRPC_STATUS_CODE, 0),
+    )
+
+    def show(name: str, work: Callable[[], object], count: int = 50_000) -> None:
+        print(f"{name:<40}{cpu(work, count):>9.2f}")
+
+    for state, metrics in (("on", on.metrics), ("off", off.metrics)):
+        add, record = metrics.add, metrics.record
+        show(f"metrics {state}: a measurement, add", partial(add, T.METRIC_TASKS_FINISHED, 1, outcome))
+        show(f"metrics {state}: a measurement, record", partial(record, T.METRIC_QUEUE_WAIT, 0.1))
+        show(f"the same with three labels, {state}", partial(record, T.METRIC_RPC_SERVER_DURATION, 0.1, call))
+    for number in range(T.LABEL_RPC_METHOD.cardinality):
+        on.metrics.record(T.METRIC_RPC_SERVER_DURATION, 0.1, ((T.LABEL_RPC_METHOD, f"a/{number}"),))
+    show(f"the page of {on.metrics.series} series", on.scrape, 20)
 
 
 async def receive() -> None:

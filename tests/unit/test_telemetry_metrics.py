@@ -1,8 +1,16 @@
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from types import CodeType, FrameType
+
 import pytest
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 
 from broadaxe.telemetry import names as T
-from broadaxe.telemetry.metrics import Metrics, UndeclaredLabelError
+from broadaxe.telemetry.metrics import Labels, Metrics, UndeclaredLabelError
 from broadaxe.telemetry.prometheus import render
+from broadaxe.testkit.virtual_time import VirtualClock
 
 
 def make(*, strict: bool = True) -> Metrics:
@@ -111,3 +119,112 @@ def test_page_parses_with_the_reference_parser() -> None:
 def test_sdk_switch_in_the_environment_does_not_turn_metrics_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     assert "hatchet_created_tasks_total 0" in lines(make())
+
+
+OUTCOME = ((T.LABEL_OUTCOME, "completed"),)
+
+
+def test_a_measurement_is_one_call_and_none_of_the_sdk() -> None:
+    metrics = make()
+    entered: list[CodeType] = []
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            entered.append(frame.f_code)
+
+    sys.setprofile(watch)
+    try:
+        # The first also makes its cells, the others only find them.
+        for _ in range(100):
+            metrics.add(T.METRIC_TASKS_RETRIED, 1, ((T.LABEL_REASON, "failure"),))
+            metrics.record(T.METRIC_RUN_DURATION, 0.2, OUTCOME)
+    finally:
+        sys.setprofile(None)
+    calls = Counter(code.co_name for code in entered)
+    assert (calls["add"], calls["record"], calls["admit"]) == (100, 100, 2)
+    assert len(entered) < 220
+    assert not [code for code in entered if "opentelemetry" in code.co_filename]
+
+
+def test_known_and_superfluous_label_sets_take_no_more_memory() -> None:
+    metrics = make()
+    tenants = [((T.LABEL_TENANT_ID, f"t{number}"),) for number in range(T.LABEL_TENANT_ID.cardinality + 100)]
+
+    def measure() -> None:
+        for labels in tenants:
+            metrics.add(T.METRIC_TENANT_TASKS_CREATED, 1, labels)
+            metrics.record(T.METRIC_QUEUE_WAIT, 0.5)
+
+    measure()
+    before = sys.getallocatedblocks()
+    for _ in range(20):
+        measure()
+    assert sys.getallocatedblocks() - before < len(tenants)
+
+
+def test_labels_in_another_order_are_the_same_series() -> None:
+    metrics = make()
+    code, method = (T.LABEL_RPC_GRPC_STATUS_CODE, 0), (T.LABEL_RPC_METHOD, "a/b")
+    metrics.record(T.METRIC_RPC_SERVER_DURATION, 0.1, (method, code))
+    metrics.record(T.METRIC_RPC_SERVER_DURATION, 0.1, (code, method))
+    shown = [line for line in lines(metrics) if line.startswith("rpc_server_call_duration_seconds_count")]
+    assert shown == ['rpc_server_call_duration_seconds_count{rpc_method="a/b",rpc_grpc_status_code="0"} 2']
+
+
+@pytest.mark.parametrize("value", [-1, math.nan, math.inf, -math.inf])
+def test_what_cannot_be_counted_is_left_out_and_told(value: float, caplog: pytest.LogCaptureFixture) -> None:
+    metrics = make()
+    before = lines(metrics), metrics.series
+    for _ in range(5):
+        metrics.add(T.METRIC_TASKS_RETRIED, value, ((T.LABEL_REASON, "failure"),))
+        metrics.record(T.METRIC_QUEUE_WAIT, value)
+    assert (lines(metrics), metrics.series) == before
+    (told,) = caplog.messages
+    assert T.METRIC_TASKS_RETRIED.name in told
+    assert repr(value) in told
+
+
+def test_a_callback_that_fails_takes_no_other_instrument_along(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = make()
+
+    def fail() -> Iterator[tuple[float, Labels]]:
+        yield 3, ()
+        raise RuntimeError("broken")
+
+    metrics.observe(T.METRIC_SPANS_PENDING, fail)
+    metrics.observe(T.METRIC_GRPC_CONNECTIONS, lambda: [(math.nan, ())])
+    metrics.observe(T.METRIC_STREAMS, lambda: [(2, ((T.LABEL_KIND, "worker"),))])
+    shown = "\n".join(lines(metrics))
+    assert 'hatchet_streams{kind="worker"} 2' in shown
+    assert T.METRIC_SPANS_PENDING.prometheus not in shown
+    assert T.METRIC_GRPC_CONNECTIONS.prometheus not in shown
+    assert [record.getMessage().split()[0] for record in caplog.records] == [
+        T.METRIC_SPANS_PENDING.name,
+        T.METRIC_GRPC_CONNECTIONS.name,
+    ]
+
+
+def test_an_observed_counter_that_comes_back_starts_anew() -> None:
+    clock = VirtualClock()
+    metrics = Metrics({}, "1", enabled=True, strict=True, clock=clock)
+    dropped: list[tuple[float, Labels]] = [(1, ((T.LABEL_REASON, "shutdown"),))]
+    metrics.observe(T.METRIC_SPANS_DROPPED, lambda: dropped)
+
+    def starts() -> list[int]:
+        request = encode_metrics(metrics.collect())
+        return [
+            point.start_time_unix_nano
+            for metric in request.resource_metrics[0].scope_metrics[0].metrics
+            if metric.name == T.METRIC_SPANS_DROPPED.name
+            for point in metric.sum.data_points
+        ]
+
+    first = clock.now_ns()
+    assert starts() == [first]
+    clock.advance(1)
+    assert starts() == [first]
+    (kept,) = dropped
+    dropped.clear()
+    assert starts() == []
+    dropped.append(kept)
+    assert starts() == [clock.now_ns()]

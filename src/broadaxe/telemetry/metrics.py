@@ -1,91 +1,83 @@
-"""Instruments: the official SDK behind the names of the contract, with a cap on label sets.
+"""Instruments: counts and measurements under the names of the contract, with a cap on label sets.
 
 One set of instruments serves both views, OTLP and Prometheus. With neither on, every call returns at once.
-Collection happens on the event loop's thread, so observed callbacks may read the engine's memory as it is.
+A measurement changes a cell in place; the official SDK's data classes are made at a collection only.
+All calls come on the event loop's thread: cells have no locks, and observed callbacks may read the engine's
+memory as it is.
 """
 
+import logging
+import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
-from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Observation, UpDownCounter
-from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.metrics.export import MetricsData
 
-from broadaxe.telemetry.names import METRICS, SCHEMA_URL, SCOPE
-from broadaxe.telemetry.vocabulary import AttrValue, Label, Metric, MetricKind
+from broadaxe.clock import Clock, SystemClock
+from broadaxe.telemetry.cells import (
+    MOST,
+    Attributes,
+    Cells,
+    Count,
+    Labels,
+    LabelValue,
+    Spread,
+    UndeclaredLabelError,
+)
+from broadaxe.telemetry.logs import RateLimited
+from broadaxe.telemetry.names import METRICS
+from broadaxe.telemetry.readout import Envelope, read_counts, read_spreads
+from broadaxe.telemetry.vocabulary import AttrValue, Metric, MetricKind
 
-LabelValue = str | int
-Labels = tuple[tuple[Label, LabelValue], ...]
+__all__ = ["LabelValue", "Labels", "Metrics", "Observed", "UndeclaredLabelError"]
+
+_logger = logging.getLogger("broadaxe.telemetry")
+
 Observed = Callable[[], Iterable[tuple[float, Labels]]]
 """Gives an observed instrument's present values with their labels."""
 
-OVERFLOW: Mapping[str, AttrValue] = {"otel.metric.overflow": True}
 
+class _Observed:
+    """An instrument that is asked at each collection."""
 
-class UndeclaredLabelError(AssertionError):
-    """A label that the contract does not give this instrument; raised in strict mode only."""
-
-
-class LabelSets:
-    """The label sets of one instrument, as the SDK wants them; beyond the cap they share one overflow set."""
-
-    __slots__ = ("_metric", "_sets", "_strict", "_values")
-
-    def __init__(self, metric: Metric, strict: bool) -> None:
+    def __init__(self, metric: Metric, clock: Clock, strict: bool) -> None:
+        self.callbacks: list[Observed] = []
         self._metric = metric
+        self._clock = clock
         self._strict = strict
-        self._sets: dict[Labels, Mapping[str, AttrValue]] = {}
-        self._values: dict[Label, set[LabelValue]] = {label: set() for label in metric.labels}
+        self._starts: dict[frozenset[tuple[str, AttrValue]], int] = {}
 
-    def __len__(self) -> int:
-        return len(self._sets)
+    def _new(self, attributes: Attributes) -> Count:
+        start = self._starts.get(frozenset(attributes.items()))
+        return Count(attributes, self._clock.now_ns() if start is None else start)
 
-    def get(self, labels: Labels) -> Mapping[str, AttrValue]:
-        """The attributes for these labels, or the overflow set."""
-        found = self._sets.get(labels)
-        return found if found is not None else self._add(labels)
+    def ask(self) -> list[Count]:
+        """The present values; none when a callback fails, which must not take the other instruments along."""
+        # The cap holds for each collection by itself: tenants and queues come and go.
+        cells: Cells[Count] = Cells(self._metric, self._new, self._strict)
+        try:
+            for callback in self.callbacks:
+                for value, labels in callback():
+                    cells.get(labels).value += value
+        except Exception:
+            _logger.exception("%s could not be read", self._metric.name)
+            return []
+        counts = [cell for cell in cells if self._finite(cell.value)]
+        self._starts = {frozenset(cell.attributes.items()): cell.start_ns for cell in counts}
+        return counts
 
-    def _add(self, labels: Labels) -> Mapping[str, AttrValue]:
-        for label, value in labels:
-            known = self._values.get(label)
-            if known is None:
-                if self._strict:
-                    raise UndeclaredLabelError(f"{self._metric.name} has no label {label.name}")
-                return OVERFLOW
-            if value not in known and len(known) >= label.cardinality:
-                return OVERFLOW
-        if len(self._sets) >= self._metric.series:
-            return OVERFLOW
-        for label, value in labels:
-            self._values[label].add(value)
-        attributes: dict[str, AttrValue] = {label.name: value for label, value in labels}
-        self._sets[labels] = attributes
-        return attributes
-
-
-@dataclass(slots=True)
-class _Counter:
-    instrument: Counter | UpDownCounter
-    sets: LabelSets
-
-
-@dataclass(slots=True)
-class _Histogram:
-    instrument: Histogram
-    sets: LabelSets
-
-
-class _Provider(MeterProvider):
-    """The SDK's provider without its switch: OTEL_SDK_DISABLED, injected by a cluster, must not act."""
-
-    def __init__(self, reader: InMemoryMetricReader, resource: Resource) -> None:
-        super().__init__([reader], resource, AlwaysOffExemplarFilter(), shutdown_on_exit=False)
-        self._disabled = False
+    def _finite(self, value: float) -> bool:
+        if math.isfinite(value):
+            return True
+        _logger.warning("%s reads %r: the value was left out", self._metric.name, value)
+        return False
 
 
 class Metrics:
-    """Counts and measures. `enabled` False (neither OTLP nor Prometheus) makes every call return at once."""
+    """Counts and measures. `enabled` False (neither OTLP nor Prometheus) makes every call return at once.
+
+    `declared` are the instruments there are; only tests have others than the contract's.
+    """
 
     def __init__(
         self,
@@ -94,33 +86,33 @@ class Metrics:
         *,
         enabled: bool,
         strict: bool = False,
+        clock: Clock | None = None,
+        declared: Iterable[Metric] = METRICS,
     ) -> None:
         self.enabled = enabled
         self._strict = strict
-        self._counters: dict[Metric, _Counter] = {}
-        self._histograms: dict[Metric, _Histogram] = {}
-        self._observed: dict[Metric, list[Observed]] = {}
-        if not enabled:
-            return
-        self._reader = InMemoryMetricReader()
-        self._provider = _Provider(self._reader, Resource(dict(resource)))
-        self._meter = self._provider.get_meter(SCOPE, version, SCHEMA_URL)
-        for metric in METRICS:
-            self._declare(metric)
+        self._clock = clock or SystemClock()
+        self._complaint = RateLimited(_logger, self._clock)
+        self._envelope = Envelope(resource, version)
+        self._counters: dict[Metric, Cells[Count]] = {}
+        self._histograms: dict[Metric, Cells[Spread]] = {}
+        self._observed: dict[Metric, _Observed] = {}
+        if enabled:
+            for metric in declared:
+                self._declare(metric)
 
     def _declare(self, metric: Metric) -> None:
-        sets = LabelSets(metric, self._strict)
-        name, unit, text = metric.name, metric.unit, metric.description
-        if metric.kind is MetricKind.COUNTER:
-            self._counters[metric] = _Counter(self._meter.create_counter(name, unit, text), sets)
-            self._zero(metric)
-        elif metric.kind is MetricKind.UPDOWN:
-            self._counters[metric] = _Counter(self._meter.create_up_down_counter(name, unit, text), sets)
-        elif metric.kind is MetricKind.HISTOGRAM:
-            instrument = self._meter.create_histogram(
-                name, unit, text, explicit_bucket_boundaries_advisory=list(metric.bounds)
+        if metric.kind is MetricKind.HISTOGRAM:
+            buckets = len(metric.bounds) + 1
+            self._histograms[metric] = Cells(
+                metric, lambda attributes: Spread(attributes, self._clock.now_ns(), buckets), self._strict
             )
-            self._histograms[metric] = _Histogram(instrument, sets)
+        elif metric.kind in (MetricKind.COUNTER, MetricKind.UPDOWN):
+            self._counters[metric] = Cells(
+                metric, lambda attributes: Count(attributes, self._clock.now_ns()), self._strict
+            )
+        if metric.kind is MetricKind.COUNTER:
+            self._zero(metric)
 
     def _zero(self, metric: Metric) -> None:
         """A counter that exists reads 0 before the first event, so that a rate over it is never a gap."""
@@ -132,54 +124,62 @@ class Metrics:
 
     def add(self, metric: Metric, value: float = 1, labels: Labels = ()) -> None:
         """Adds to a counter; labels as pairs of declared label and value, always in the same order."""
-        if self.enabled:
-            counter = self._counters[metric]
-            counter.instrument.add(value, counter.sets.get(labels))
+        if not self.enabled:
+            return
+        cells = self._counters[metric]
+        if not cells.least <= value <= MOST:
+            self._refuse(metric, value)
+            return
+        cell = cells.known.get(labels)
+        if cell is None:
+            cell = cells.admit(labels)
+        cell.value += value
 
     def record(self, metric: Metric, value: float, labels: Labels = ()) -> None:
         """Puts a measurement (durations in seconds) into a histogram."""
-        if self.enabled:
-            histogram = self._histograms[metric]
-            histogram.instrument.record(value, histogram.sets.get(labels))
+        if not self.enabled:
+            return
+        cells = self._histograms[metric]
+        if not 0 <= value <= MOST:
+            self._refuse(metric, value)
+            return
+        cell = cells.known.get(labels)
+        if cell is None:
+            cell = cells.admit(labels)
+        cell.sum += value
+        cell.counts[bisect_left(metric.bounds, value)] += 1
+        if value < cell.least:
+            cell.least = value
+        if value > cell.greatest:
+            cell.greatest = value
+
+    def _refuse(self, metric: Metric, value: float) -> None:
+        self._complaint.warning("%s takes no %r: the measurement was left out", metric.name, value)
 
     def observe(self, metric: Metric, callback: Observed) -> None:
         """Has an observed instrument ask `callback` at each collection; several callbacks add up to one."""
         if not self.enabled:
             return
-        callbacks = self._observed.get(metric)
-        if callbacks is not None:
-            callbacks.append(callback)
-            return
-        self._observed[metric] = [callback]
-        name, unit, text = metric.name, metric.unit, metric.description
-
-        def collect(options: CallbackOptions) -> Iterable[Observation]:
-            return self._observations(metric)
-
-        if metric.kind is MetricKind.OBSERVED_COUNTER:
-            self._meter.create_observable_counter(name, [collect], unit, text)
-        elif metric.kind is MetricKind.OBSERVED_GAUGE:
-            self._meter.create_observable_gauge(name, [collect], unit, text)
-        else:
+        if metric.kind not in (MetricKind.OBSERVED_COUNTER, MetricKind.OBSERVED_GAUGE):
             raise ValueError(f"{metric.name} is not an observed instrument")
-
-    def _observations(self, metric: Metric) -> list[Observation]:
-        # The cap holds for each collection by itself: tenants and queues come and go.
-        sets = LabelSets(metric, self._strict)
-        sums: dict[int, tuple[float, Mapping[str, AttrValue]]] = {}
-        for callback in self._observed[metric]:
-            for value, labels in callback():
-                attributes = sets.get(labels)
-                before = sums.get(id(attributes))
-                sums[id(attributes)] = (value + (before[0] if before else 0), attributes)
-        return [Observation(value, attributes) for value, attributes in sums.values()]
+        instrument = self._observed.get(metric)
+        if instrument is None:
+            instrument = self._observed[metric] = _Observed(metric, self._clock, self._strict)
+        instrument.callbacks.append(callback)
 
     @property
     def series(self) -> int:
         """Label sets that counters and histograms hold at present."""
-        kept = sum(len(counter.sets) for counter in self._counters.values())
-        return kept + sum(len(histogram.sets) for histogram in self._histograms.values())
+        kept = sum(len(cells) for cells in self._counters.values())
+        return kept + sum(len(cells) for cells in self._histograms.values())
 
     def collect(self) -> MetricsData | None:
         """The present state of all instruments, cumulative since the start; None when off."""
-        return self._reader.get_metrics_data() if self.enabled else None
+        if not self.enabled:
+            return None
+        observed = {metric: instrument.ask() for metric, instrument in self._observed.items()}
+        now = self._clock.now_ns()
+        read = [read_counts(metric, cells, now) for metric, cells in self._counters.items()]
+        read += [read_spreads(metric, cells, now) for metric, cells in self._histograms.items()]
+        read += [read_counts(metric, cells, now) for metric, cells in observed.items()]
+        return self._envelope.wrap([metric for metric in read if metric.data.data_points])

@@ -60,7 +60,11 @@ class Telemetry:
         self._listener: HttpListener | None = None
         otlp_metrics = on and options.metrics_enabled
         self.metrics = Metrics(
-            self.resource, version, enabled=otlp_metrics or options.prometheus_enabled, strict=strict
+            self.resource,
+            version,
+            enabled=otlp_metrics or options.prometheus_enabled,
+            strict=strict,
+            clock=clock,
         )
         if self._client is not None:
             envelope = Envelope(self.resource, T.SCOPE, version, T.SCHEMA_URL)

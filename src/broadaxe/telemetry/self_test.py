@@ -46,15 +46,15 @@ async def send_test(options: TelemetryOptions, clock: Clock, ids: Ids, within: f
     client.hurry()  # one call, no retry: what is told is what happened
     try:
         sent = await _send(client, options, TRACES_METHOD, traces, within)
-        measured = await _send(client, options, METRICS_METHOD, _metric(resource, version), within)
+        measured = await _send(client, options, METRICS_METHOD, _metric(resource, version, clock), within)
     finally:
         await client.close()
     return SelfTest(root.trace_id.hex(), options.service_name, sent, measured)
 
 
-def _metric(resource: Mapping[str, AttrValue], version: str) -> bytes:
+def _metric(resource: Mapping[str, AttrValue], version: str, clock: Clock) -> bytes:
     """One value of the one metric that exists for this."""
-    metrics = Metrics(resource, version, enabled=True)
+    metrics = Metrics(resource, version, enabled=True, clock=clock)
     metrics.observe(T.METRIC_DOCTOR, lambda: [(1, ())])
     data = metrics.collect()
     if data is None:
