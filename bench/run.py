@@ -24,6 +24,7 @@ from broadaxe.testkit.collector import Collector
 IDLE_SECONDS = 30.0
 WARM_UP = 1000
 ROUNDS = 3
+MEASURED = {"SERVER_PROMETHEUS_ENABLED": "true", "SERVER_PROMETHEUS_ADDRESS": "127.0.0.1:0"}
 LOAD = ("--inflight", 500, "--bulk", 100, "--workers", 2)
 
 
@@ -156,17 +157,20 @@ async def untraced(engine: Engine, options: argparse.Namespace) -> dict[str, flo
     return figures
 
 
-async def tracing_cost(plain: Engine, traced: Engine, count: int) -> dict[str, float]:
-    """The load on both in turns, since a machine's pace changes from minute to minute."""
+async def watching_cost(plain: Engine, watched: Engine, count: int) -> tuple[float, float]:
+    """CPU in milliseconds that a task takes more on the second, and its runs a second.
+
+    The load on both in turns, since a machine's pace changes from minute to minute.
+    """
     added, pace = [], []
-    await load(traced, "--count", WARM_UP, *LOAD)
+    await load(watched, "--count", WARM_UP, *LOAD)
     for _ in range(ROUNDS):
         without = await load(plain, "--count", count // 2, *LOAD)
-        with_traces = await load(traced, "--count", count // 2, *LOAD)
-        added.append(with_traces["engine_cpu_s_per_1000"] - without["engine_cpu_s_per_1000"])
-        pace.append(with_traces["runs_per_second"])
+        with_it = await load(watched, "--count", count // 2, *LOAD)
+        added.append(with_it["engine_cpu_s_per_1000"] - without["engine_cpu_s_per_1000"])
+        pace.append(with_it["runs_per_second"])
     # Seconds per 1,000 tasks are milliseconds a task.
-    return {"tracing_ms": statistics.median(added), "runs_per_second_traced": statistics.median(pace)}
+    return statistics.median(added), statistics.median(pace)
 
 
 @contextlib.asynccontextmanager
@@ -191,10 +195,14 @@ async def measure(options: argparse.Namespace) -> dict[str, float]:
                 say("one traced run ...")
                 figures |= await one_run(traced, collector)
                 say("load with and without traces ...")
-                figures |= await tracing_cost(plain, traced, options.count)
+                cost = await watching_cost(plain, traced, options.count)
+                figures["tracing_ms"], figures["runs_per_second_traced"] = cost
                 if options.sdk:
                     sdk = await through_sdk(traced, options.sdk)
                     figures["sdk_ms_traced"] = sdk["run_and_wait_ms_p50"]
+        async with running(MEASURED) as measured:
+            say("load with and without metrics ...")
+            figures["metrics_ms"], _ = await watching_cost(plain, measured, options.count)
         say("kill -9 and restart ...")
         again = await restart.measure(plain)
         figures |= {"restart_s": again.first_task, "ready_s": again.ready}

@@ -71,6 +71,7 @@ ROWS: dict[str, Row] = {
         "tracing everything: CPU added a task", "not measurable", "<= 0.3 ms", 0.3, "ms", goal=0.1
     ),
     "runs_per_second_traced": Row("sustained runs/s, everything traced", "-", "-", None, "/s", at_least=True),
+    "metrics_ms": Row("metrics on: CPU added a task", "-", "-", None, "ms"),
     "generator_cpu": Row("load generator's own CPU per 1,000 tasks", "-", "-", None, "s"),
     "engine_rss": Row("engine memory after the load", "-", "-", None, "MB"),
 }

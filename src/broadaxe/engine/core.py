@@ -89,7 +89,6 @@ class EngineCore(Calls):
         await self._within_drain(self.ownership.stop())
         await self.timers_service.stop()
         await self.evaluator.close()
-        self.flush_metrics()
         self._ground.timers.clear()
 
     async def _finish(self) -> None:
@@ -114,7 +113,3 @@ class EngineCore(Calls):
     def health(self) -> dict[str, bool]:
         """Whether each service does its work."""
         return self._upkeep.health()
-
-    def flush_metrics(self) -> None:
-        """Hand what was counted to the instruments."""
-        self._ground.tally.flush()

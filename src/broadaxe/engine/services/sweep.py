@@ -124,7 +124,6 @@ class Sweep:
 
     def _due(self) -> None:
         self._timer = self._timers.after(self._options.sweep_every, self._due)
-        self._tally.flush()
         if self._task is None or self._task.done():
             self._begin(told=False)
 
