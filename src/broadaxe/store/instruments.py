@@ -24,7 +24,7 @@ Parent = TraceContext | AnySpan | None
 class MetricSink(Protocol):
     """The part of `broadaxe.telemetry`'s metrics that the store uses."""
 
-    def add(self, metric: Metric, value: float, labels: Labels = ()) -> None:
+    def add(self, metric: Metric, value: float = 1, labels: Labels = ()) -> None:
         """Adds to a counter."""
 
     def record(self, metric: Metric, value: float, labels: Labels = ()) -> None:
@@ -37,7 +37,7 @@ class MetricSink(Protocol):
 class NoMetrics:
     """Stands for metrics that nobody asked for."""
 
-    def add(self, metric: Metric, value: float, labels: Labels = ()) -> None:
+    def add(self, metric: Metric, value: float = 1, labels: Labels = ()) -> None:
         """Does nothing."""
 
     def record(self, metric: Metric, value: float, labels: Labels = ()) -> None:
