@@ -24,6 +24,9 @@ class Metrics(Protocol):
 class Observer(Protocol):
     """Is told of every call; must not raise."""
 
+    tracing: bool
+    """Whether it wants `began` and `traced`; those are told of methods that deserve a span."""
+
     def began(self, method: Method, call: Call, start_ns: int) -> None:
         """A call was admitted; nanoseconds since 1970."""
 
@@ -50,6 +53,7 @@ class TelemetryObserver:
 
     def __init__(self, tracer: Tracer, metrics: Metrics) -> None:
         self._tracer = tracer
+        self.tracing = tracer.enabled
         self._metrics = metrics
         self._labels: dict[tuple[str, Code], Labels] = {}
         self._streams: Counter[str] = Counter()
@@ -57,7 +61,7 @@ class TelemetryObserver:
     def began(self, method: Method, call: Call, start_ns: int) -> None:
         """Open the span of a call whose place is known."""
         tracer = self._tracer
-        if tracer.enabled and method.traced and not method.placed:
+        if not method.placed:
             name = T.rpc_span(method.service, method.name)
             call.span = tracer.start(name, tracer.adopt(call.caller), start_ns=start_ns)
             tracer.enter(call.span)
@@ -65,7 +69,7 @@ class TelemetryObserver:
     def traced(self, method: Method, call: Call, code: Code, start_ns: int, end_ns: int) -> None:
         """End or emit the SERVER span of one call."""
         tracer = self._tracer
-        if not tracer.enabled or not call.traced:
+        if not call.traced:
             return
         error_type = code.name if code in SERVER_FAULTS else None
         if call.span is not None:
