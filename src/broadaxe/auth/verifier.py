@@ -84,7 +84,7 @@ class TokenVerifier:
         """By the whole authorization, so that the usual call needs no more than a look."""
 
     def known(self, authorization: str) -> Identity | None:
-        """Who was accepted with the same words, as long as that still counts; None: `authenticate` decides."""
+        """Who was accepted with these words, as long as that still counts; None: `authenticate` decides."""
         accepted = self._accepted.get(authorization)
         if accepted is None:
             return None

@@ -17,6 +17,8 @@ Labels = tuple[tuple[Label, str | int], ...]
 class Metrics(Protocol):
     """The part of `telemetry.metrics` that is used here."""
 
+    enabled: bool
+
     def record(self, metric: Metric, value: float, labels: Labels = ()) -> None:
         """Record one value in a histogram."""
 
@@ -118,6 +120,8 @@ class TelemetryObserver:
 
     def measured(self, method: Method, code: Code, seconds: float) -> None:
         """Record the duration with method and code."""
+        if not self._metrics.enabled:
+            return
         key = (method.full_name, code)
         labels = self._labels.get(key)
         if labels is None:

@@ -43,11 +43,7 @@ class Calls:
         False, and nothing is done, when it is not as simple as that."""
         head = stream.head
         route = self._routes.get(head.path)
-        if (
-            route is None
-            or not (route.single and head.simple)
-            or (timeout is not None and timeout <= 0)
-        ):
+        if route is None or not (route.single and head.simple) or (timeout is not None and timeout <= 0):
             return False
         stream.route = route
         stream.heard = stream.ended_in = True

@@ -156,7 +156,7 @@ class Connection(Link):
             raise StreamFault(ErrorCode.STREAM_CLOSED)
 
     def on_call(self, number: int, buffer: bytes, start: int, stop: int) -> int:
-        """HEADERS with more behind it. Clients write most calls like this: a head, and the request in one frame."""
+        """HEADERS with more behind it: mostly a whole call, its head and its request in one frame each."""
         high, low, kind, flags, same, compressed, length = F.read_call(buffer, stop)
         size = high << 8 | low
         end: int = stop + 9 + size

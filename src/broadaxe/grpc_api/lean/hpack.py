@@ -108,51 +108,50 @@ class Decoder:
 
     def decode(self, block: bytes) -> list[Field]:
         """The fields of a header block, in order; raises `HpackError`."""
-        try:
-            return self._decode(block)
-        except IndexError:
-            raise HpackError("the header block ends in the middle of a field") from None
-
-    def _decode(self, block: bytes) -> list[Field]:
         fields: list[Field] = []
         dynamic = self._dynamic
-        position, end = self._size_updates(block), len(block)
-        while position < end:
-            byte = block[position]
-            if byte < 0x80:
-                field, position = self._literal(block, position, byte)
-                fields.append(field)
-                continue
-            position += 1
-            if byte == 0xFF:
-                index, position = _integer(block, position, 0x7F)
-                byte = 0x80 + index
-            try:
-                fields.append(STATIC[byte - 0x80] if byte < _NEWEST else dynamic[_NEWEST - 1 - byte])
-            except IndexError:
-                raise HpackError("an index beyond the table") from None
-            if byte == 0x80:
-                raise HpackError("index 0")
+        position, end = 0, len(block)
+        try:
+            while position < end:
+                byte = block[position]
+                if byte > 0x80:
+                    position += 1
+                    if byte == 0xFF:
+                        index, position = _integer(block, position, 0x7F)
+                        byte = 0x80 + index
+                    if byte < _NEWEST:
+                        fields.append(STATIC[byte - 0x80])
+                    elif byte < _NEWEST + len(dynamic):
+                        fields.append(dynamic[_NEWEST - 1 - byte])
+                    else:
+                        raise HpackError("an index beyond the table")
+                elif byte & 0xE0 == 0x20:
+                    if fields:
+                        raise HpackError("a change of the table's size between fields")
+                    position = self._resize(block, position)
+                elif byte == 0x80:
+                    raise HpackError("index 0")
+                else:
+                    field, position = self._literal(block, position, byte)
+                    fields.append(field)
+        except IndexError:
+            raise HpackError("the header block ends in the middle of a field") from None
         return fields
 
-    def _size_updates(self, block: bytes) -> int:
-        """Obey changes of the table's size, which stand at the beginning only; where the fields begin."""
-        position = 0
-        while position < len(block) and block[position] & 0xE0 == 0x20:
-            size = block[position] & 0x1F
-            position += 1
-            if size == 0x1F:
-                size, position = _integer(block, position, size)
-            if size > self._table_limit:
-                raise HpackError("the dynamic table would be larger than allowed")
-            self._limit = size
-            self.changes += 1
-            self._evict()
+    def _resize(self, block: bytes, position: int) -> int:
+        """Obey a change of the table's size; the position behind it."""
+        size = block[position] & 0x1F
+        position += 1
+        if size == 0x1F:
+            size, position = _integer(block, position, size)
+        if size > self._table_limit:
+            raise HpackError("the dynamic table would be larger than allowed")
+        self._limit = size
+        self.changes += 1
+        self._evict()
         return position
 
     def _literal(self, block: bytes, position: int, byte: int) -> tuple[Field, int]:
-        if byte & 0xE0 == 0x20:
-            raise HpackError("a change of the table's size between fields")
         kept = byte & 0x40
         full = 0x3F if kept else 0x0F
         index = byte & full
