@@ -91,11 +91,12 @@ else:
 
     def run(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None] | None:
         """Begin the work; the task in which it goes on, None when it is done. It must raise nothing."""
-        if asyncio.current_task(loop) is not None:
-            return loop.create_task(work)
-        context = contextvars.copy_context()
         standing: Any = _Standing()
-        tasks._enter_task(loop, standing)
+        try:
+            tasks._enter_task(loop, standing)
+        except RuntimeError:
+            return loop.create_task(work)  # this is called from inside a task
+        context = contextvars.copy_context()
         try:
             awaited = context.run(work.send, None)
         except StopIteration:

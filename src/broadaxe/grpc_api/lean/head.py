@@ -90,23 +90,19 @@ class HeadReader:
 
     def read(self, block: bytes) -> tuple[Head, float | None]:
         """The head and the time-out in seconds; raises `HpackError` or `Malformed`."""
-        decoder = self._decoder
-        if self._valid_for == decoder.changes:
-            known = self._blocks.get(block)
-            if known is not None:
+        decoder, blocks = self._decoder, self._blocks
+        changes = decoder.changes
+        if blocks:
+            if self._valid_for != changes:
+                # What was put into the table since moved what the kept ones refer to.
+                blocks.clear()
+            elif (known := blocks.get(block)) is not None:
                 return known
-        else:
-            self._blocks.clear()
-        before = decoder.changes
-        fields = decoder.decode(block)
-        if before != decoder.changes:
-            # What this block put into the table moved what the kept ones refer to.
-            self._blocks.clear()
-        self._valid_for = decoder.changes
-        head, timeout = self._head(fields)
-        if before == decoder.changes and len(self._blocks) < _MOST_BLOCKS and len(block) < _LONGEST_BLOCK:
-            self._blocks[block] = (head, timeout)
-        return head, timeout
+        read = self._head(decoder.decode(block))
+        if decoder.changes == changes and len(blocks) < _MOST_BLOCKS and len(block) < _LONGEST_BLOCK:
+            self._valid_for = changes
+            blocks[block] = read
+        return read
 
     def skip(self, block: bytes) -> list[Field]:
         """Decode a block whose meaning does not matter, for the table's sake; raises `HpackError`."""
