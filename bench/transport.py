@@ -61,6 +61,10 @@ class Tokens:
     def __init__(self) -> None:
         self._known = {f"bearer {TOKEN}": Identity(TENANT, UUID(int=2))}
 
+    def known(self, authorization: str) -> Identity | None:
+        """The tenant."""
+        return self._known.get(authorization)
+
     async def authenticate(self, authorization: str) -> Identity:
         """The tenant."""
         return self._known[authorization]
@@ -94,7 +98,7 @@ class Servicer:
 
     async def event(self, request: Any, call: Call) -> Any:
         """Answer at once."""
-        return dispatcher.ActionEventResponse(tenant_id=str(call.tenant_id), worker_id=request.worker_id)
+        return dispatcher.ActionEventResponse(tenant_id=IDENTIFIER, worker_id=request.worker_id)
 
     async def heartbeat(self, request: Any, call: Call) -> Any:
         """Answer when the loop has done what it had to do, as if a batch had been committed."""

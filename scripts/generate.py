@@ -9,6 +9,8 @@ from broadaxe.cli import document as cli_page
 from broadaxe.config import document as settings_page
 from broadaxe.domain import diagram
 from broadaxe.rest_api.openapi import encode_document
+from broadaxe.telemetry.generate import load
+from broadaxe.telemetry.reference_page import render_page
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 MODULES = ("broadaxe.telemetry.generate", "broadaxe.grpc_api.generate")
@@ -21,6 +23,7 @@ def pages() -> dict[Path, str]:
         DOCS / "configuration.md": settings_page.document(),
         DOCS / "cli.md": cli_page.page(),
         DOCS / "openapi.json": encode_document(VERSION).decode(),
+        DOCS / "telemetry.md": render_page(load()),
         DOCS / "architecture" / "task-states.md": diagram.render_page(),
     }
 

@@ -23,7 +23,11 @@ ENGINE = dashboard(
             share(gauge("hatchet_worker_slots", where='state="used"'), gauge("hatchet_worker_slots")),
             "percentunit",
         ),
-        stat("Lease epoch", "Rises with each take-over.", gauge("hatchet_lease_epoch", how="max")),
+        stat(
+            "Greatest lease epoch",
+            "Each lease has one; it rises with each take-over.",
+            gauge("hatchet_lease_epoch", how="max"),
+        ),
         Panel(
             "Tasks",
             "Created, assigned and ended a second.",

@@ -20,6 +20,7 @@ from tests.judges import NotHere, cache
 
 BASE = "docker.io/library/" + next(iter(stages().values())).base
 """The image that the Dockerfile begins with, by its whole name."""
+ONE_TREE = "if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi"
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 _DEBIAN = {"3.13": "trixie"}
 """The release of Debian that has this Python."""
@@ -58,14 +59,19 @@ class Podman:
         In a mount namespace of its own without the second tree of control groups that some machines have
         beside the first: crun refuses both at once, even when it is to use none.
         """
-        both = "if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi"
-        storage = [
+        return ["unshare", "--mount", "sh", "-c", f'{ONE_TREE}; exec "$@"', "sh", *self.words, *arguments]
+
+    @property
+    def words(self) -> list[str]:
+        """What podman's command line begins with, in such a namespace."""
+        return [
+            "podman",
+            "--log-level=error",
+            "--cgroup-manager=cgroupfs",
             f"--root={self.folder}/storage",
             f"--runroot={self.folder}/run",
             "--storage-driver=overlay",
         ]
-        inner = ["podman", "--log-level=error", "--cgroup-manager=cgroupfs", *storage, *arguments]
-        return ["unshare", "--mount", "sh", "-c", f'{both}; exec "$@"', "sh", *inner]
 
     def call(self, *arguments: str, timeout: float = 60.0) -> str:
         """Run to the end; its output. AssertionError with what it said when it fails."""
@@ -88,14 +94,18 @@ class Podman:
         """One image of the Dockerfile; its name. The targets share the layers that they have in common."""
         self._have_base()
         name = f"broadaxe-{target}:check"
+        ignored = f"--ignorefile={DOCKERFILE}.dockerignore"
+        self.make(name, ROOT, ignored, f"--file={DOCKERFILE}", f"--target={target}")
+        return name
+
+    def make(self, name: str, folder: Path, *options: str) -> None:
+        """An image of a folder's Dockerfile, from what is in the storage."""
         self.call(
             "build", "--pull=never", "--layers", "--format=docker", "--isolation=chroot",
-            f"--platform=linux/{self.arch}", f"--ulimit=nofile={_open_files()}",
-            f"--ignorefile={DOCKERFILE}.dockerignore", f"--file={DOCKERFILE}", f"--target={target}",
-            f"--tag={name}", str(ROOT),
+            f"--platform=linux/{self.arch}", f"--ulimit=nofile={_open_files()}", *options,
+            f"--tag={name}", str(folder),
             timeout=900,
         )  # fmt: skip
-        return name
 
     async def run(
         self, name: str, image: str, *arguments: str, network: str = "none", options: tuple[str, ...] = ()
@@ -118,8 +128,13 @@ class Podman:
         return self.attempt(*words, timeout=120)
 
     def _isolated(self, network: str) -> list[str]:
+        return [f"--network={network}", *_HARDENED, *self.granted]
+
+    @property
+    def granted(self) -> list[str]:
+        """For every container: what this machine and this storage have."""
         return [
-            "--pull=never", f"--platform=linux/{self.arch}", f"--network={network}", *_HARDENED,
+            "--pull=never", f"--platform=linux/{self.arch}",
             "--cgroups=disabled", f"--ulimit=nofile={_open_files()}", "--ulimit=nproc=4096:4096",
         ]  # fmt: skip
 

@@ -65,7 +65,7 @@ def test_target_that_stays_has_a_health_check_in_exec_form(target: str, url: str
     assert command is not None
     assert command[:2] == ["python", "-c"]
     assert url in command[2]
-    # `start-interval` is unknown to Debian 12's buildah and to Docker before 25; the compose files have it.
+    # `start-interval` is unknown to Debian 12's buildah and to Docker before 25.
     assert check.flags.keys() == {"interval", "timeout", "start-period", "retries"}
 
 

@@ -149,11 +149,14 @@ def docker(arguments: list[str]) -> None:
         return
     if arguments[0] != "compose":
         fail(f"docker {arguments[0]} is not known here")
-    given, words = options(arguments[1:], {"--file"})
+    # Without a terminal, which podman-compose would otherwise give to `exec` whatever its output is.
+    given, words = options([one for one in arguments[1:] if one != "-T"], {"--file"})
     services = yaml.safe_load((ROOT / given["--file"]).read_text())["services"]
     if words[0] not in ("up", "exec", "down", "logs"):
         fail(f"docker compose {words[0]} is not known here")
     if words[0] == "exec":
+        if "-T" not in arguments:
+            fail("docker compose exec without -T: podman-compose would end its lines with CR")
         if words[1] not in services:
             fail(f"{given['--file']} has no service {words[1]}")
         print("export IN_THE_CONTAINER=yes" if "client.env" in words[-1] else "token-of-the-container")

@@ -14,7 +14,9 @@ from rows import OTHER, TENANT, WORKER, completed, ids, new_task, now
 
 from broadaxe.clock import SystemClock, SystemIds
 from broadaxe.domain.errors import NotFound, Unauthenticated
-from broadaxe.domain.ids import TenantId, WorkerId
+from broadaxe.domain.ids import RunId, TenantId, WorkerId
+from broadaxe.domain.metadata import add_keys
+from broadaxe.domain.run import RunFacts
 from broadaxe.domain.task import AttemptOutcome, AttemptRecord, Note, NoteKind, TaskState
 from broadaxe.domain.workflow import LabelValue, StepDefinition, WorkflowDefinition, WorkflowVersion
 from broadaxe.engine.api import Origin, Trigger
@@ -22,6 +24,8 @@ from broadaxe.rest_api.app import build_app
 from broadaxe.store.ledger import ChildClaim, LogLine, NewTask, TaskWrite, WorkerRow
 from broadaxe.store.postgres_ledger import PostgresLedger
 from broadaxe.store.postgres_reads import PostgresReads
+from broadaxe.store.run_ledger import NewRun
+from broadaxe.telemetry.context import TraceContext, format_traceparent, run_span_id, run_trace_id
 from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
 from broadaxe.views.store_views import StoreViews
@@ -483,7 +487,50 @@ async def test_tenant_get_named(http: httpx.AsyncClient, ledger: PostgresLedger,
     assert (tenant.name, tenant.slug, tenant.version.value) == ("Team", "team", "V1")
 
 
-async def test_run_list_plan_touches_only_the_days_asked_for(ledger: PostgresLedger, dsn: str) -> None:
+async def test_traceparent_that_the_engine_added_is_found_by_what_is_shown(
+    http: httpx.AsyncClient, ledger: PostgresLedger, version: WorkflowVersion
+) -> None:
+    callers = (run_trace_id, lambda run_id: b"a callers trace ")
+    made: list[NewTask | NewRun] = []
+    for trace_id in callers:
+        for metadata in (b"{}", b'{"team":"blue"}'):
+            task_id, run_id = ids.uuid7(), RunId(ids.uuid7())
+            made.append(task_of(version, task_id=task_id, **added(metadata, trace_id(task_id), task_id)))
+            made.append(
+                NewRun(
+                    RunFacts(
+                        TENANT, run_id, version.workflow_id, version.version_id, 1, now(), b"{}",
+                        **added(metadata, trace_id(run_id), run_id),
+                    )
+                )
+            )  # fmt: skip
+    own = task_of(version, metadata=b'{"team":"blue","traceparent":"mine"}')
+    await ledger.create_tasks([*made, own], patience=1)
+    shown = {row.metadata.id: row.additional_metadata for row in (await listed(http)).rows}
+    assert shown.keys() == {str(one.facts.id) for one in (*made, own)}
+    for one, metadata in shown.items():
+        pair = f"traceparent:{metadata['traceparent']}"
+        found = await listed(http, additional_metadata=[pair])
+        assert [row.metadata.id for row in found.rows] == [one]
+        both = {"additional_metadata": [pair, "team:blue"], "additional_metadata_operator": "AND"}
+        assert bool((await listed(http, **both)).rows) is ("team" in metadata)
+    assert not (await listed(http, additional_metadata=["traceparent:" + "0" * 55])).rows
+
+
+def added(metadata: bytes, trace_id: bytes, run_id: UUID) -> dict[str, Any]:
+    """Metadata and trace of a run whose caller named no trace in its metadata."""
+    above = bytes(8) if trace_id == run_trace_id(run_id) else b"a caller"
+    context = TraceContext(trace_id, run_span_id(run_id), True)
+    return {
+        "metadata": add_keys(metadata, {"traceparent": format_traceparent(context)}),
+        "trace": trace_id + above + b"\x01",
+    }
+
+
+@pytest.mark.parametrize("metadata", [(), (("team", "blue"),), (("traceparent", "00-0"),)])
+async def test_run_list_plan_touches_only_the_days_asked_for(
+    ledger: PostgresLedger, dsn: str, metadata: tuple[tuple[str, str], ...]
+) -> None:
     import asyncpg
 
     from broadaxe.store.reads import TaskCriteria
@@ -508,7 +555,8 @@ async def test_run_list_plan_touches_only_the_days_asked_for(ledger: PostgresLed
 
     reads = Explained(ledger.database)
     at = now().replace(hour=12)
-    await reads.list_tasks(TENANT, TaskCriteria(at, at + timedelta(hours=1)), 0, 50, 1)
+    where = TaskCriteria(at, at + timedelta(hours=1), metadata=metadata)
+    await reads.list_tasks(TENANT, where, 0, 50, 1)
     days = set(re.findall(r"_p(\d{8})", reads.plan))
     assert days == {at.strftime("%Y%m%d")}
     assert "Seq Scan on task" not in reads.plan

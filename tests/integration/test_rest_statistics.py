@@ -1,5 +1,6 @@
 """A tenant's log lines and its counts over time, read by the SDK's models."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,7 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 from rows import OTHER, TENANT, WORKER, completed, ids, new_task, now
-from test_rest_reads import LedgerCommands, Tokens, Unmeasured, task_of, version  # noqa: F401
+from test_rest_reads import LedgerCommands, Tokens, Unmeasured, added, task_of, version  # noqa: F401
 
 from broadaxe.clock import SystemClock, SystemIds
 from broadaxe.domain.ids import WorkerId
@@ -18,6 +19,7 @@ from broadaxe.rest_api.app import build_app
 from broadaxe.store.ledger import LogLine, NewTask, WorkerRow
 from broadaxe.store.postgres_ledger import PostgresLedger
 from broadaxe.store.postgres_reads import PostgresReads
+from broadaxe.telemetry.context import run_trace_id
 from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
 from broadaxe.views.statistics import starts, stretch
@@ -180,6 +182,19 @@ async def test_backlog_and_counts_by_workflow_and_metadata(
     assert (counts.queued, counts.running, counts.succeeded, counts.failed) == (2, 1, 1, 0)
     empty = await get(client, f"{PLAIN}/workflows/runs/metrics", createdBefore="2020-01-01T00:00:00Z")
     assert set(empty["counts"].values()) == {0}
+
+
+async def test_backlog_is_counted_by_a_traceparent_that_the_engine_added(
+    client: httpx.AsyncClient,
+    ledger: PostgresLedger,
+    version: WorkflowVersion,  # noqa: F811
+) -> None:
+    task_id = ids.uuid7()
+    facts = added(b"{}", run_trace_id(task_id), task_id)
+    await ledger.create_tasks([task_of(version, task_id=task_id, **facts), task_of(version)], patience=1)
+    shown = json.loads(facts["metadata"])["traceparent"]
+    found = await get(client, f"{PLAIN}/queue-metrics", additionalMetadata=f"traceparent:{shown}")
+    assert found["total"] == {"numQueued": 1, "numRunning": 0, "numPending": 0}
 
 
 async def test_worker_count_is_of_active_workers_with_the_action(

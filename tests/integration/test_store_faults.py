@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 from collections.abc import Sequence
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -16,13 +15,10 @@ from broadaxe.domain.task import TaskState
 from broadaxe.store.batch import Batch
 from broadaxe.store.embedded import EmbeddedPostgres
 from broadaxe.store.ledger import StoredTask
-from broadaxe.store.migrate import migrate
 from broadaxe.store.pending import Pending
 from broadaxe.store.postgres_ledger import PostgresLedger
 from broadaxe.store.statements import statement
-from broadaxe.testkit.conditions import until
 from broadaxe.testkit.proxy import COMMIT, Fault, FaultProxy, Way
-from tests.faults.cluster import socket_of, through
 
 
 async def live_ids(ledger: PostgresLedger) -> list[object]:
@@ -65,56 +61,6 @@ async def test_commit_cut_every_operation_exactly_once(
     assert await asyncio.gather(*created) == [[task.facts.run_id] for task in more]
     assert first.fired.is_set()
     assert await live_ids(ledger) == [task.facts.id for task in more]
-
-
-async def test_commit_lost_in_a_crash_is_done_again_though_another_transaction_got_its_id(
-    tmp_path: Path, make_ledger: MakeLedger
-) -> None:
-    # What was not committed stays in memory, so that the crash takes it all.
-    server = EmbeddedPostgres(tmp_path / "server", overrides={"autovacuum": "off", "wal_writer_delay": "10s"})
-    dsn = await server.start()
-    await migrate(dsn)
-    try:
-        async with FaultProxy(socket_of(server)) as proxy:
-            ledger = await make_ledger(through(dsn, proxy.port))
-            await ledger.acquire_lease(engine())
-            task = new_task(state=TaskState.ASSIGNED)
-            await ledger.create_tasks([task], patience=None)
-            held = proxy.on_pattern(COMMIT, Fault.STALL)
-            write = ledger.write_task(completed(task))
-            await held.wait()
-            direct = await asyncpg.connect(dsn)
-            lost = await direct.fetchval(
-                "SELECT backend_xid::text FROM pg_stat_activity WHERE backend_xid IS NOT NULL"
-            )
-            await direct.close()
-            assert server.pid is not None
-            os.kill(server.pid, signal.SIGKILL)
-            await take(dsn, lost)
-            proxy.resume()
-            assert await asyncio.wait_for(write, 60)
-            found = await ledger.get_task(TENANT, task.facts.id)
-            assert found is not None
-            assert found.status.state is TaskState.COMPLETED
-            await ledger.close()
-    finally:
-        await server.stop()
-
-
-async def take(dsn: str, transaction: str) -> None:
-    """Commit, once the server is there again, until a transaction of this id has."""
-
-    async def connected() -> asyncpg.Connection | None:
-        try:
-            return await asyncpg.connect(dsn)
-        except (OSError, asyncpg.PostgresError):
-            return None
-
-    connection = await until(connected, "the server is there again", 60.0)
-    while int(await connection.fetchval("SELECT pg_current_xact_id()::text")) < int(transaction):
-        pass
-    assert await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", transaction) == "committed"
-    await connection.close()
 
 
 async def test_commit_backend_terminated_under_load_nothing_lost(cuttable: Cuttable) -> None:

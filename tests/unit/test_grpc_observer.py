@@ -23,6 +23,8 @@ TRACEPARENT = "00-" + "ab" * 16 + "-" + "cd" * 8
 
 
 class _Metrics:
+    enabled = True
+
     def __init__(self) -> None:
         self.records: list[tuple[Any, float, Any]] = []
 

@@ -76,15 +76,15 @@ def test_take_rate_zero_never_refuses() -> None:
 
 
 def test_take_buckets_over_the_cap_drop_the_one_unused_for_longest() -> None:
-    limiter = RateLimiter(_Clock(), 1, capacity=2)
-    for number in (1, 2, 1, 3):
-        try:
-            limiter.take(UUID(int=number), RateGroup.EVENTS)
-        except ResourceExhausted:
-            assert number == 1
+    clock = _Clock()
+    limiter = RateLimiter(clock, 10, capacity=2)
+    for number in (1, 2, 1):
+        clock.seconds += 1
+        assert _taken(limiter, UUID(int=number), RateGroup.EVENTS) == 10
+    assert _taken(limiter, UUID(int=3), RateGroup.EVENTS) == 10
     assert len(limiter) == 2
     assert _taken(limiter, UUID(int=1), RateGroup.EVENTS) == 0
-    assert _taken(limiter, UUID(int=2), RateGroup.EVENTS) == 1
+    assert _taken(limiter, UUID(int=2), RateGroup.EVENTS) == 10
 
 
 def test_take_refused_names_the_group() -> None:

@@ -430,6 +430,70 @@ async def test_request_of_the_wrong_shape_is_refused(body: bytes, status: str) -
     await side.hang_up()
 
 
+_PUSHED, _MISSING = _push().SerializeToString(), register("missing").SerializeToString()
+WHOLE_CALLS = {
+    "plain": (PUSH, (), prefixed(_PUSHED)),
+    "with a time-out": (PUSH, (("grpc-timeout", "9S"),), prefixed(_PUSHED)),
+    "too late": (PUSH, (("grpc-timeout", "0n"),), prefixed(_PUSHED)),
+    "with the right length": (PUSH, (("content-length", str(len(_PUSHED) + 5)),), prefixed(_PUSHED)),
+    "with another length": (PUSH, (("content-length", "7"),), prefixed(_PUSHED)),
+    "refused by the handler": (REGISTER, (), prefixed(_MISSING)),
+    "of no method": ("/no/Such", (), prefixed(_PUSHED)),
+    "of a method that streams out": (LISTEN, (), prefixed(listen("3").SerializeToString())),
+    "of a method that streams in": (SUBSCRIBE, (), prefixed(b"")),
+    "in gzip": (PUSH, (("grpc-encoding", "gzip"), ("grpc-accept-encoding", "gzip")), gzipped(_PUSHED)),
+    "not in gzip after all": (
+        PUSH,
+        (("grpc-encoding", "gzip"), ("grpc-accept-encoding", "gzip")),
+        prefixed(_push(5000).SerializeToString()),
+    ),
+    "in what we cannot read": (PUSH, (("grpc-encoding", "br"),), prefixed(_PUSHED)),
+    "compressed without a word": (PUSH, (), b"\x01" + prefixed(_PUSHED)[1:]),
+    "with nothing in it": (PUSH, (), b""),
+    "with too little in it": (PUSH, (), prefixed(_PUSHED)[:-1]),
+    "with two messages": (PUSH, (), prefixed(_PUSHED) * 2),
+    "with no message of ours": (PUSH, (), prefixed(b"\xff" * 9)),
+    "with a field out of place": (PUSH, (("connection", "close"),), prefixed(_PUSHED)),
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE_CALLS)
+async def test_call_that_comes_whole_gets_what_it_gets_frame_by_frame(kind: str) -> None:
+    path, extra, body = WHOLE_CALLS[kind]
+    encoder = Encoder()
+    frames = [
+        part
+        for stream in (1, 3)
+        for part in (frame(1, 4, stream, _head(encoder, path, *extra)), frame(0, 1, stream, body))
+    ]
+    whole = await _answers([START, *(frames[at] + frames[at + 1] for at in (0, 2))])
+    assert vars(whole) == vars(await _answers([START, *frames]))
+    assert set(whole.fields) == {1, 3} or any(kind == 3 for kind, _, _ in whole.others)
+
+
+async def test_call_that_comes_whole_counts_against_the_limits() -> None:
+    side = Side(LeanSettings(max_concurrent_streams=1, max_message_size=100))
+    encoder = Encoder()
+
+    def call(stream: int, path: str, message: Any) -> bytes:
+        body = prefixed(message.SerializeToString())
+        return frame(1, 4, stream, _head(encoder, path)) + frame(0, 1, stream, body)
+
+    await side.feed(START, call(1, REGISTER, register("wait")))
+    assert side.usage.streams == 1
+    side.take()
+    await side.feed(call(3, PUSH, _push()))
+    answers = _Answers(side.take())
+    assert (answers.fields, answers.others) == ({}, [(3, 0, ErrorCode.REFUSED_STREAM.to_bytes(4, "big"))])
+    await side.feed(frame(3, 0, 1, (8).to_bytes(4, "big")))
+    assert side.usage.streams == 0
+    await side.feed(call(5, PUSH, _push(200)))
+    assert ("grpc-status", "8") in _Answers(side.take()).fields[5][-1][0]
+    await side.feed(call(7, PUSH, _push()))
+    assert ("grpc-status", "0") in _Answers(side.take()).fields[7][-1][0]
+    await side.hang_up()
+
+
 async def test_refusal_waits_for_the_first_sign_of_the_request_but_not_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

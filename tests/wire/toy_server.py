@@ -42,7 +42,13 @@ EVENTS = events_pb2.DESCRIPTOR.services_by_name["EventsService"]
 
 
 class ToyAuthenticator:
-    """Takes the token `good`; for `away` it cannot tell."""
+    """Takes the token `good`, and knows it from its second call on; for `away` it cannot tell."""
+
+    def __init__(self) -> None:
+        self._accepted: dict[str, Identity] = {}
+
+    def known(self, authorization: str) -> Identity | None:
+        return self._accepted.get(authorization)
 
     async def authenticate(self, authorization: str) -> Identity:
         token = authorization.split()[1]
@@ -52,7 +58,8 @@ class ToyAuthenticator:
             raise KeyError(token)
         if token != "good":
             raise Unauthenticated("signature does not match")
-        return Identity(TENANT, TOKEN, internal=False)
+        identity = self._accepted[authorization] = Identity(TENANT, TOKEN, internal=False)
+        return identity
 
 
 @dataclass
@@ -62,6 +69,7 @@ class Seen:
     spans: list[tuple[str, Call, Code]] = field(default_factory=list)
     durations: list[tuple[str, Code, float]] = field(default_factory=list)
     open_streams: int = 0
+    tracing: bool = True
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def began(self, method: Method, call: Call, start_ns: int) -> None:

@@ -83,17 +83,25 @@ class TokenVerifier:
         self._accepted: dict[str, _Accepted] = {}
         """By the whole authorization, so that the usual call needs no more than a look."""
 
+    def known(self, authorization: str) -> Identity | None:
+        """Who was accepted with these words, as long as that still counts; None: `authenticate` decides."""
+        accepted = self._accepted.get(authorization)
+        if accepted is None:
+            return None
+        if self._still_counts(accepted):
+            return accepted.identity
+        del self._accepted[authorization]
+        return None
+
     async def authenticate(self, authorization: str) -> Identity:
         """The identity behind `bearer <token>` (the scheme in any case).
 
         Raises `Unauthenticated` for anything but a valid token, `Unavailable` when the row of a token
         that was not seen before cannot be read.
         """
-        accepted = self._accepted.get(authorization)
-        if accepted is not None:
-            if self._still_counts(accepted):
-                return accepted.identity
-            del self._accepted[authorization]
+        known = self.known(authorization)
+        if known is not None:
+            return known
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated(INVALID_TOKEN) from TokenRejected("no bearer")

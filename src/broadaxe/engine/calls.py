@@ -47,6 +47,7 @@ class Calls:
         self._events_elsewhere = intake.events_elsewhere
         self._reports = intake.reports
         self._operations = intake.operations
+        self._log_lines = intake.log_lines
         self.filters = intake.filters
         self.schedules = intake.schedule_requests
 
@@ -218,8 +219,8 @@ class Calls:
         """See `Engine.put_log`."""
         await self._route(
             tenant_id,
-            lambda: self._operations.put_log(tenant_id, line),
-            lambda: self._neighbours.operations.put_log(tenant_id, line),
+            lambda: self._log_lines.put(tenant_id, line, owned=True),
+            lambda: self._log_lines.put(tenant_id, line, owned=False),
         )
 
     async def run_details(self, tenant_id: TenantId, run_or_task_id: UUID) -> RunDetails:

@@ -28,6 +28,8 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 class Code(IntEnum):
     """gRPC's status codes."""
 
+    __hash__ = int.__hash__  # an enum's own is a function in Python
+
     OK = 0
     CANCELLED = 1
     UNKNOWN = 2

@@ -13,6 +13,10 @@ INVALID_TOKEN = "invalid auth token"
 class Authenticator(Protocol):
     """Checks tokens; asked on every call, so it caches."""
 
+    def known(self, authorization: str) -> Identity | None:
+        """The identity behind a value that `authenticate` accepted a moment ago and that still counts; None
+        when that has to be asked."""
+
     async def authenticate(self, authorization: str) -> Identity:
         """The identity behind the whole metadata value, `bearer <token>`; the scheme is in any case.
 

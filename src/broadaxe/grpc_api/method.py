@@ -1,7 +1,7 @@
 """The table of methods: what a servicer registers, and what a transport serves."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
@@ -61,10 +61,11 @@ class Method:
     traced: bool = True
     """False for calls too frequent and too dull for a span; metrics count them all the same."""
 
-    @property
-    def full_name(self) -> str:
-        """As on the wire, such as `/v1.AdminService/PutWorkflow`."""
-        return f"/{self.service}/{self.name}"
+    full_name: str = field(init=False)
+    """As on the wire, such as `/v1.AdminService/PutWorkflow`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "full_name", f"/{self.service}/{self.name}")
 
 
 class Servicer(Protocol):

@@ -17,12 +17,17 @@ Labels = tuple[tuple[Label, str | int], ...]
 class Metrics(Protocol):
     """The part of `telemetry.metrics` that is used here."""
 
+    enabled: bool
+
     def record(self, metric: Metric, value: float, labels: Labels = ()) -> None:
         """Record one value in a histogram."""
 
 
 class Observer(Protocol):
     """Is told of every call; must not raise."""
+
+    tracing: bool
+    """Whether it wants `began` and `traced`; those are told of methods that deserve a span."""
 
     def began(self, method: Method, call: Call, start_ns: int) -> None:
         """A call was admitted; nanoseconds since 1970."""
@@ -50,6 +55,7 @@ class TelemetryObserver:
 
     def __init__(self, tracer: Tracer, metrics: Metrics) -> None:
         self._tracer = tracer
+        self.tracing = tracer.enabled
         self._metrics = metrics
         self._labels: dict[tuple[str, Code], Labels] = {}
         self._streams: Counter[str] = Counter()
@@ -57,7 +63,7 @@ class TelemetryObserver:
     def began(self, method: Method, call: Call, start_ns: int) -> None:
         """Open the span of a call whose place is known."""
         tracer = self._tracer
-        if tracer.enabled and method.traced and not method.placed:
+        if not method.placed:
             name = T.rpc_span(method.service, method.name)
             call.span = tracer.start(name, tracer.adopt(call.caller), start_ns=start_ns)
             tracer.enter(call.span)
@@ -65,7 +71,7 @@ class TelemetryObserver:
     def traced(self, method: Method, call: Call, code: Code, start_ns: int, end_ns: int) -> None:
         """End or emit the SERVER span of one call."""
         tracer = self._tracer
-        if not tracer.enabled or not call.traced:
+        if not call.traced:
             return
         error_type = code.name if code in SERVER_FAULTS else None
         if call.span is not None:
@@ -114,6 +120,8 @@ class TelemetryObserver:
 
     def measured(self, method: Method, code: Code, seconds: float) -> None:
         """Record the duration with method and code."""
+        if not self._metrics.enabled:
+            return
         key = (method.full_name, code)
         labels = self._labels.get(key)
         if labels is None:

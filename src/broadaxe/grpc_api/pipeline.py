@@ -11,6 +11,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError, Message
 
+from broadaxe.auth.tokens import Identity
 from broadaxe.clock import Clock
 from broadaxe.domain.errors import Unavailable
 from broadaxe.grpc_api.call import Call, Code, RpcError
@@ -18,7 +19,7 @@ from broadaxe.grpc_api.errors import INTERNAL_MESSAGE, DetailEncoder, foreseen, 
 from broadaxe.grpc_api.identity import INVALID_TOKEN, Authenticator, authorization
 from broadaxe.grpc_api.method import Method
 from broadaxe.grpc_api.observer import Observer
-from broadaxe.grpc_api.rate_limit import RateLimiter
+from broadaxe.grpc_api.rate_limit import RateGroup, RateLimiter
 
 log = logging.getLogger(__name__)
 
@@ -74,13 +75,17 @@ class Pipeline:
 
     async def single(self, method: Method, request: bytes | AsyncIterator[bytes], call: Call) -> bytes:
         """Serve a call that is answered by one message; raises `RpcError`."""
-        start_ns, began = self._now_ns(), self._monotonic()
+        traced = self._observer.tracing and method.traced
+        start_ns, began = self._now_ns() if traced else 0, self._monotonic()
         code, admitted = Code.OK, False
         refusal: RpcError | None = None
         try:
-            await self._admit(method, call)
+            if method.rate_group is not None:
+                identity = self._known(call) or await self._identify(method, call)
+                self._admit(identity, method.rate_group, call)
             admitted = True
-            self._observer.began(method, call, start_ns)
+            if traced:
+                self._observer.began(method, call, start_ns)
             reply: Message = await method.handler(_decode(method, request), call)
             return reply.SerializeToString()
         except asyncio.CancelledError:
@@ -95,7 +100,7 @@ class Pipeline:
             raise refusal from error
         finally:
             refusal = None  # an exception and the frame that names it keep each other
-            if admitted and method.traced:
+            if traced and admitted:
                 self._observer.traced(method, call, code, start_ns, self._now_ns())
             self._ended(method, call, code, began)
 
@@ -103,21 +108,24 @@ class Pipeline:
         self, method: Method, request: bytes | AsyncIterator[bytes], call: Call
     ) -> AsyncGenerator[bytes]:
         """Serve a call that is answered by a stream; raises `RpcError`. Close the generator when done."""
-        start_ns, began = self._now_ns(), self._monotonic()
+        traced = self._observer.tracing and method.traced
+        start_ns, began = self._now_ns() if traced else 0, self._monotonic()
         code, admitted = Code.OK, False
         refusal: RpcError | None = None
 
         def trace() -> None:
-            if method.traced:
-                self._observer.traced(method, call, code, start_ns, self._now_ns())
+            self._observer.traced(method, call, code, start_ns, self._now_ns())
 
         try:
-            await self._admit(method, call)
+            if method.rate_group is not None:
+                identity = self._known(call) or await self._identify(method, call)
+                self._admit(identity, method.rate_group, call)
             if self.closing.is_set():
                 raise Unavailable("the server is stopping")
             admitted = True
-            call.on_open(trace)
-            self._observer.began(method, call, start_ns)
+            if traced:
+                call.on_open(trace)
+                self._observer.began(method, call, start_ns)
             self._observer.stream_began(method)
             async for message in self._messages(method, request, call):
                 call.opened()
@@ -195,16 +203,16 @@ class Pipeline:
         for wait in waits:
             wait.cancel()
 
-    async def _admit(self, method: Method, call: Call) -> None:
-        """Auth, then rate limit, unless the method is open to anyone.
+    def _known(self, call: Call) -> Identity | None:
+        """Who calls, if the same token was accepted a moment ago."""
+        header = call.metadata.get("authorization")
+        return self._authenticator.known(header) if isinstance(header, str) else None
 
-        Raises `Unauthenticated`, `Unavailable` or `ResourceExhausted`.
-        """
-        if method.rate_group is None:
-            return
+    async def _identify(self, method: Method, call: Call) -> Identity:
+        """Ask who calls; raises `Unauthenticated` or `Unavailable`."""
         header = authorization(call.metadata)
         try:
-            identity = await self._authenticator.authenticate(header)
+            return await self._authenticator.authenticate(header)
         except Unavailable:
             raise
         except Exception as error:
@@ -212,8 +220,11 @@ class Pipeline:
             if refusal is None:
                 log.exception("authentication failed unexpectedly", extra={"rpc": method.full_name})
             raise RpcError(Code.UNAUTHENTICATED, INVALID_TOKEN) from error
+
+    def _admit(self, identity: Identity, group: RateGroup, call: Call) -> None:
+        """Let the caller in; raises `ResourceExhausted` when it has been in too often."""
         call.tenant, call.token_id = identity.tenant_id, identity.token_id
-        self._limiter.take(identity.token_id, method.rate_group)
+        self._limiter.take(identity.token_id, group)
 
     def _cancelled(self, call: Call) -> RpcError:
         """The status of a cancelled handler. `call.cancelled` tells afterwards whether it was the transport

@@ -12,6 +12,8 @@ from broadaxe.domain.errors import ResourceExhausted
 class RateGroup(Enum):
     """Services that share a bucket; the value stands in the refusal's text."""
 
+    __hash__ = object.__hash__  # an enum's own is a function in Python
+
     EVENTS = "events"
     WORKFLOW = "workflow"
     ADMIN = "admin"
@@ -23,26 +25,31 @@ FACTORS: Mapping[RateGroup, float] = {RateGroup.DISPATCHER: 10.0, RateGroup.OTLP
 """How many times the common rate a group gets; the others get it once."""
 
 
+_MOVED_EVERY = 0.5
+"""Seconds: so exactly do we know which bucket was used last."""
+
+
 class _Bucket:
-    __slots__ = ("at", "tokens")
+    __slots__ = ("at", "moved", "tokens")
 
     def __init__(self, tokens: float, at: float) -> None:
         self.tokens = tokens
-        self.at = at
+        self.at = self.moved = at
 
 
 class RateLimiter:
     """Token buckets that hold one second's worth of calls.
 
     `rate` is calls a second; 0 or less means no limit. At most `capacity` buckets are kept: the one unused
-    for longest goes first, and a bucket that comes back is full, as it nearly is after a second of rest.
+    for longest (to half a second) goes first, and a bucket that comes back is full, as it nearly is after a
+    second of rest.
     """
 
     def __init__(self, clock: Clock, rate: float, capacity: int = 10_000) -> None:
         self._monotonic = clock.monotonic
         self._rates = {group: rate * FACTORS.get(group, 1.0) for group in RateGroup}
         self._capacity = capacity
-        self._buckets: OrderedDict[tuple[UUID, RateGroup], _Bucket] = OrderedDict()
+        self._buckets: OrderedDict[tuple[int, RateGroup], _Bucket] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -53,17 +60,20 @@ class RateLimiter:
         if rate <= 0:
             return
         now = self._monotonic()
-        burst = max(rate, 1.0)
-        key = (token_id, group)
+        key = (token_id.int, group)  # a UUID is hashed in Python, a number is not
         bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[key] = _Bucket(burst, now)
+            bucket = self._buckets[key] = _Bucket(max(rate, 1.0), now)
             if len(self._buckets) > self._capacity:
                 self._buckets.popitem(last=False)
-        else:
+        tokens = bucket.tokens + (now - bucket.at) * rate
+        if tokens > rate and tokens > 1.0:
+            tokens = max(rate, 1.0)
+        bucket.at = now
+        if now - bucket.moved > _MOVED_EVERY:
+            bucket.moved = now
             self._buckets.move_to_end(key)
-            bucket.tokens = min(burst, bucket.tokens + (now - bucket.at) * rate)
-            bucket.at = now
-        if bucket.tokens < 1.0:
+        if tokens < 1.0:
+            bucket.tokens = tokens
             raise ResourceExhausted(f"{group.value} rate limit exceeded")
-        bucket.tokens -= 1.0
+        bucket.tokens = tokens - 1.0

@@ -1,21 +1,14 @@
 """The OpenAPI 3.1 document, made from the table of operations and the models."""
 
-import argparse
-import sys
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from broadaxe.rest_api.models.envelope import APIErrors
-from broadaxe.rest_api.options import RestOptions
 from broadaxe.rest_api.routes import ROUTES
 from broadaxe.rest_api.routing import Access, Route
-
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "openapi.json"
-"""The document as committed, for those who read it without a server."""
 
 _REF = "#/components/schemas/{name}"
 _STATUSES = {
@@ -105,22 +98,3 @@ def _inlined(schema: Any, components: dict[str, Any]) -> Any:
     if "$ref" in schema:
         return _inlined(components[schema["$ref"]], components)
     return {key: _inlined(value, components) for key, value in schema.items() if key != "title"}
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Writes or checks the committed document; the exit code is 1 when a check finds it stale."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare only")
-    check = parser.parse_args(argv).check
-    text = encode_document(RestOptions().version)
-    if PAGE.exists() and PAGE.read_bytes() == text:
-        return 0
-    if check:
-        print(f"{PAGE.name} is stale: run `make docs`", file=sys.stderr)
-        return 1
-    PAGE.write_bytes(text)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

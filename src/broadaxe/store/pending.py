@@ -61,21 +61,6 @@ class Pending:
             return (*own, *(write.task_id for write in self.run_change.writes))
         return self.change.ids if self.change is not None else own
 
-    @property
-    def row_ids(self) -> Sequence[UUID]:
-        """Ids of the tasks, runs and events that it makes or changes."""
-        made: list[NewTask | NewRun] = [*self.tasks]
-        found = [*self.task_ids]
-        if self.run_change is not None:
-            made += self.run_change.tasks
-            found.append(self.run_change.run_id)
-        for one in made:
-            # A task that is a run of its own has the id of its run.
-            found += [one.facts.run_id, *(task.facts.id for task in _tasks_of(one))]
-        if self.event is not None:
-            found.append(self.event.event.id)
-        return found
-
     def resolve(self, result: object) -> None:
         """Answers the caller, who may have gone."""
         if not self.future.done():
@@ -85,10 +70,6 @@ class Pending:
         """Answers the caller with an error."""
         if not self.future.done():
             self.future.set_exception(error)
-
-
-def _tasks_of(made: NewTask | NewRun) -> Sequence[NewTask]:
-    return made.tasks if isinstance(made, NewRun) else (made,)
 
 
 def size_of_task(task: NewTask | NewRun) -> int:

@@ -18,6 +18,7 @@ from broadaxe.store.commit_trace import CommitTrace
 from broadaxe.store.connection import WRITER_SETTINGS, Database
 from broadaxe.store.event_ledger import NewEvent
 from broadaxe.store.failures import DRIVER_ERRORS, Failure, classify, describe, sqlstate_of
+from broadaxe.store.footprint import footprint
 from broadaxe.store.ledger import Changed, Fenced, LogLine, NewTask, StoreError, TaskChange, TaskWrite
 from broadaxe.store.pending import (
     ROW_OVERHEAD,
@@ -396,7 +397,6 @@ class GroupCommitWriter:
         A server that crashed gives the ids of transactions that it lost to others: then the rows are asked.
         """
         recovery, tries = self._recovery, 0
-        rows = [row for op in ops for row in op.row_ids]
         while True:
             session = await self._connected()
             try:
@@ -404,8 +404,9 @@ class GroupCommitWriter:
                 if status == "in progress":
                     # The old backend has not noticed the cut; ended, it can only finish what it began.
                     await session.fetch(statement("backend_terminate"), pid)
-                elif status == "committed" and rows and self._recovery != recovery:
-                    return bool(await session.fetch_value(statement("transaction_wrote"), rows, transaction))
+                elif status == "committed" and self._recovery != recovery:
+                    wrote = statement("transaction_wrote")
+                    return bool(await session.fetch_value(wrote, transaction, *footprint(ops)))
                 else:
                     return bool(status == "committed")
             except DRIVER_ERRORS as error:

@@ -1,6 +1,6 @@
-"""Writes `names.py` and `docs/telemetry.md` from `contract.yaml`.
+"""Writes `names.py` from `contract.yaml`.
 
-`python -m broadaxe.telemetry.generate` writes them, `--check` only compares and exits 1 when one is stale.
+`python -m broadaxe.telemetry.generate` writes it, `--check` only compares and exits 1 when it is stale.
 """
 
 import argparse
@@ -11,11 +11,8 @@ from typing import Any
 
 import yaml
 
-from broadaxe.telemetry.reference_page import render_page
-
 CONTRACT = Path(__file__).with_name("contract.yaml")
 NAMES = Path(__file__).with_name("names.py")
-PAGE = Path(__file__).parents[3] / "docs" / "telemetry.md"
 
 _WIDTH = 110
 _CACHED = {"one", "few", "bounded"}
@@ -225,22 +222,17 @@ def render_names(contract: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Writes or checks the generated files; the exit code is 1 when a check finds one stale."""
+    """Writes or checks the generated module; the exit code is 1 when a check finds it stale."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare only")
     options = parser.parse_args(argv)
-    contract = load()
-    stale = []
-    for path, text in ((NAMES, render_names(contract)), (PAGE, render_page(contract))):
-        if path.exists() and path.read_text() == text:
-            continue
-        stale.append(path.name)
-        if not options.check:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-    if options.check and stale:
-        print(f"stale: {', '.join(stale)}; run python -m broadaxe.telemetry.generate", file=sys.stderr)
+    text = render_names(load())
+    if NAMES.exists() and NAMES.read_text() == text:
+        return 0
+    if options.check:
+        print(f"{NAMES.name} is stale: run `make docs`", file=sys.stderr)
         return 1
+    NAMES.write_text(text)
     return 0
 
 

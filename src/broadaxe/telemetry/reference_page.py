@@ -4,7 +4,7 @@ from typing import Any
 
 _HEAD = """# What the telemetry says
 
-Generated from `src/broadaxe/telemetry/contract.yaml` by `python -m broadaxe.telemetry.generate`; do not edit.
+Generated from `src/broadaxe/telemetry/contract.yaml` by `make docs`; do not edit.
 
 Names of spans begin with `{prefix}`, as do the keys of our own attributes; whatever has an OpenTelemetry
 semantic convention uses that name. The instrumentation scope is `{scope}`, the schema `{schema_url}`.

@@ -8,10 +8,11 @@ import pytest
 from broadaxe.domain.errors import NotFound, ResourceExhausted
 from broadaxe.domain.ids import EngineId
 from broadaxe.domain.task import TaskState
-from broadaxe.engine.api import EventKind, NewUserEvent, Origin, Trigger
+from broadaxe.engine.api import EventKind, NewLogLine, NewUserEvent, Origin, Trigger
+from broadaxe.engine.ingest import log_lines
 from broadaxe.testkit.verify import verify
 from tests.unit.engine.dags import event, make_dag, step
-from tests.unit.engine.harness import TENANT, Bench, make_bench
+from tests.unit.engine.harness import OTHER, TENANT, Bench, make_bench
 
 
 async def two(**options: object) -> tuple[Bench, Bench]:
@@ -237,6 +238,40 @@ async def test_queue_near_its_limit_is_not_told_of_with_every_task() -> None:
         run = await owner.trigger()
     await both(owner, other, 0.1)
     assert other.count("hatchet.bus.messages", "queue_full") == 2, "a second has passed, it is told once more"
+    await end(owner, other)
+
+
+async def test_log_lines_elsewhere_are_kept_with_the_attempt_that_runs_and_look_a_task_up_once() -> None:
+    owner, other = await two()
+    await owner.worker()
+    run = await owner.trigger()
+    before, at = other.ledger.reads, other.clock.now()
+    for attempt in (0, 0, 1):
+        await other.engine.put_log(TENANT, NewLogLine(run, at, None, "a line", b"", attempt))
+    assert other.ledger.reads == before + 1
+    await owner.report(EventKind.FAILED, run, b"broken", attempt=0, should_not_retry=True)
+    assert await owner.engine.replay(TENANT, [run], None, Origin()) == [run]
+    await other.engine.put_log(TENANT, NewLogLine(run, at, None, "again"))
+    assert [line.attempt for line in owner.tables.logs] == [0, 0, 1, owner.row(run).status.attempt]
+    for tenant_id, task_id in ((TENANT, UUID(int=77)), (OTHER, run)):
+        for _ in range(2):
+            with pytest.raises(NotFound):
+                await other.engine.put_log(tenant_id, NewLogLine(task_id, at, None, "lost", b"", 0))
+    assert len(owner.tables.logs) == 4
+    await end(owner, other)
+
+
+async def test_tasks_remembered_for_their_log_lines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_lines, "_KNOWN", 2)
+    owner, other = await two()
+    runs = [await owner.trigger() for _ in range(3)]
+
+    async def reads(run: UUID) -> int:
+        before = other.ledger.reads
+        await other.engine.put_log(TENANT, NewLogLine(run, other.clock.now(), None, "a line", b"", 0))
+        return other.ledger.reads - before
+
+    assert [await reads(runs[n]) for n in (0, 1, 0, 2, 0, 1)] == [1, 1, 0, 1, 0, 1], "the oldest is forgotten"
     await end(owner, other)
 
 

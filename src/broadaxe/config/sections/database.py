@@ -139,7 +139,7 @@ class DatabaseSettings:
         default="",
         meaning=(
             "URL of a transaction pooler in front of the same database: reads and commits go through it. "
-            "What needs a session of its own (LISTEN, the lease, migrations) keeps the direct URL."
+            "What needs a session of its own (LISTEN, leases, migrations) keeps the direct URL."
         ),
         secret=True,
     )

@@ -1,18 +1,18 @@
-"""Cancels, replays and log lines of tenants that another engine schedules."""
+"""Cancels and replays of tenants that another engine schedules."""
 
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
 import msgspec
 
-from broadaxe.domain.errors import FailedPrecondition, NotFound
+from broadaxe.domain.errors import FailedPrecondition
 from broadaxe.domain.ids import TenantId
 from broadaxe.domain.task import CancelRequested, Replayed, TaskEvent, TaskFilter
-from broadaxe.engine.api import NewLogLine, Origin
+from broadaxe.engine.api import Origin
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.elsewhere.rows import RowsElsewhere
 from broadaxe.engine.gate import Gate
-from broadaxe.engine.ingest.operations import Operations, checked_kind, log_row
+from broadaxe.engine.ingest.operations import Operations
 from broadaxe.engine.tracing import run_context, sampled
 from broadaxe.store.ledger import Message, MessageKind, StoredTask
 
@@ -76,16 +76,6 @@ class OperationsElsewhere:
     async def _leave(self, tenant_id: TenantId, kind: MessageKind, ids: Sequence[UUID]) -> None:
         body = msgspec.json.encode({"ids": ids})
         await self._ledger.post([Message(tenant_id, kind, body)])
-
-    async def put_log(self, tenant_id: TenantId, line: NewLogLine) -> None:
-        """Store a log line. NotFound for an unknown task, InvalidArgument for a bad line."""
-        kind = checked_kind(line)
-        await self._gate.wait(admit_draining=True)
-        stored = await self._ledger.get_task(tenant_id, line.task_id)
-        if stored is None:
-            raise NotFound(f"task {line.task_id} not found")
-        row = log_row(tenant_id, stored.facts.id, line, kind, stored.status.attempt)
-        await self._ledger.add_log_lines([row], owned=False)
 
     async def _change(
         self,

@@ -1,16 +1,15 @@
-"""What people and programs ask about runs that exist: details, cancel, replay, log lines."""
+"""What people and programs ask about runs that exist: details, cancel, replay."""
 
 import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
 from broadaxe.domain.errors import FailedPrecondition, InvalidArgument, NotFound
-from broadaxe.domain.ids import RunId, TaskId, TenantId
+from broadaxe.domain.ids import RunId, TenantId
 from broadaxe.domain.naming import run_state
-from broadaxe.domain.payloads import require_object
 from broadaxe.domain.run import RunFacts
 from broadaxe.domain.task import CancelRequested, Replayed, TaskFacts, TaskFilter, TaskState
-from broadaxe.engine.api import NewLogLine, Origin, RunDetails, TaskDetail
+from broadaxe.engine.api import Origin, RunDetails, TaskDetail
 from broadaxe.engine.context import EngineContext
 from broadaxe.engine.gate import Gate
 from broadaxe.engine.ingest.catalog import Catalog
@@ -20,11 +19,9 @@ from broadaxe.engine.scheduler.live import LiveTask
 from broadaxe.engine.scheduler.memory import Memory
 from broadaxe.engine.scheduler.writes import TaskWrites
 from broadaxe.engine.tracing import run_context, sampled
-from broadaxe.store.ledger import LogLine, StoredTask
+from broadaxe.store.ledger import StoredTask
 
 _PAGE = 500
-_LOG_LIMIT = 10_000
-_LEVELS = frozenset({"DEBUG", "INFO", "WARN", "ERROR"})
 
 
 class Operations:
@@ -134,20 +131,6 @@ class Operations:
             live.id for live, future in zip(lives, futures, strict=True) if future.result() is not None
         ]
 
-    async def put_log(self, tenant_id: TenantId, line: NewLogLine) -> None:
-        """Store a log line. NotFound for an unknown task, InvalidArgument for a bad line."""
-        kind = checked_kind(line)
-        await self._gate.wait(admit_draining=True)
-        live = self._memory.task(tenant_id, line.task_id)
-        if live is not None:
-            facts, current = live.facts, live.status.attempt
-        else:
-            stored = await self._ledger.get_task(tenant_id, line.task_id)
-            if stored is None:
-                raise NotFound(f"task {line.task_id} not found")
-            facts, current = stored.facts, stored.status.attempt
-        await asyncio.shield(self._ledger.add_log_lines([log_row(tenant_id, facts.id, line, kind, current)]))
-
     async def wanted(
         self, tenant_id: TenantId, ids: Sequence[UUID], where: TaskFilter | None, limit: int, final: bool
     ) -> list[UUID]:
@@ -174,21 +157,3 @@ class Operations:
         return LiveTask(
             facts, stored.status, plan, need_of(plan, facts), self._memory.next_order(), facts.input
         )
-
-
-def log_row(tenant_id: TenantId, task_id: TaskId, line: NewLogLine, kind: str, current: int) -> LogLine:
-    """The row of a line of a task that is in its attempt `current`."""
-    attempt = current if line.attempt is None else line.attempt
-    return LogLine(tenant_id, task_id, attempt, line.at, kind, line.message, line.metadata or b"{}")
-
-
-def checked_kind(line: NewLogLine) -> str:
-    """The level of a log line as it is stored. InvalidArgument for a line that is not taken."""
-    if not 1 <= len(line.message) <= _LOG_LIMIT or "\x00" in line.message:
-        raise InvalidArgument(f"message: must have 1 to {_LOG_LIMIT} characters, without U+0000")
-    kind = (line.level or "INFO").upper()
-    if kind not in _LEVELS:
-        raise InvalidArgument(f"level: must be one of {', '.join(sorted(_LEVELS))}")
-    if line.metadata:
-        require_object("metadata", line.metadata)
-    return kind

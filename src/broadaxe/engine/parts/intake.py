@@ -8,6 +8,7 @@ from broadaxe.engine.event_tracing import EventTraces
 from broadaxe.engine.filters import Filters, post_filters_changed
 from broadaxe.engine.ingest.events import EventListener, Events
 from broadaxe.engine.ingest.keys import Keys
+from broadaxe.engine.ingest.log_lines import LogLines
 from broadaxe.engine.ingest.operations import Operations
 from broadaxe.engine.ingest.registration import Registration
 from broadaxe.engine.ingest.reports import Reports
@@ -17,6 +18,7 @@ from broadaxe.engine.parts.ground import Ground
 from broadaxe.engine.parts.runs import Runs
 from broadaxe.engine.parts.scheduling import Scheduling
 from broadaxe.engine.scheduler.pausing import Pausing
+from broadaxe.engine.scheduler.row_reads import RowReads
 from broadaxe.engine.schedules.changes import ScheduleChanges
 from broadaxe.engine.schedules.firing import Firing
 from broadaxe.engine.schedules.requests import ScheduleRequests
@@ -118,6 +120,7 @@ class Intake:
         self.operations = Operations(
             context, ground.gate, ground.memory, ground.catalog, writes, runs.control
         )
+        self.log_lines = LogLines(context, ground.gate, ground.memory, RowReads(context, ground.background))
         scheduling.neighbours.build(
             scheduling.results,
             scheduling.run_events,

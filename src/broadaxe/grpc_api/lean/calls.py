@@ -38,6 +38,23 @@ class Calls:
         self.running: set[asyncio.Task[None]] = set()
         """The tasks of calls that wait for something."""
 
+    def answer(self, stream: Stream, request: bytes, timeout: float | None) -> bool:
+        """A head came together with the only message of the call: serve it, if that is what its method takes.
+        False, and nothing is done, when it is not as simple as that."""
+        head = stream.head
+        route = self._routes.get(head.path)
+        if route is None or not (route.single and head.simple) or (timeout is not None and timeout <= 0):
+            return False
+        stream.route = route
+        stream.heard = stream.ended_in = True
+        stream.takes_gzip = head.encoding == GZIP and head.takes_gzip
+        if timeout is not None:
+            stream.deadline = self._monotonic() + timeout
+        self._start(stream, request)
+        if stream.deadline is not None and not stream.ended_out:
+            stream.deadline_key = self._deadlines.add(stream, stream.deadline)
+        return True
+
     def begin(self, stream: Stream, timeout: float | None) -> None:
         """A request's head is there: refuse it, or get ready for its messages."""
         head = stream.head

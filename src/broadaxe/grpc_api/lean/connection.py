@@ -8,6 +8,7 @@ from broadaxe.grpc_api.lean.allowance import Allowance
 from broadaxe.grpc_api.lean.frames import ConnectionFault, ErrorCode, StreamFault
 from broadaxe.grpc_api.lean.head import HeadReader, Malformed, check_trailers
 from broadaxe.grpc_api.lean.hpack import Decoder, Field
+from broadaxe.grpc_api.lean.inbound import PREFIX
 from broadaxe.grpc_api.lean.link import Handler, Link, Shared
 from broadaxe.grpc_api.lean.stream import Stream
 
@@ -154,6 +155,39 @@ class Connection(Link):
         if number not in self._ended:
             raise StreamFault(ErrorCode.STREAM_CLOSED)
 
+    def on_call(self, number: int, buffer: bytes, start: int, stop: int) -> int:
+        """HEADERS with more behind it: mostly a whole call, its head and its request in one frame each."""
+        high, low, kind, flags, same, compressed, length = F.read_call(buffer, stop)
+        size = high << 8 | low
+        end: int = stop + 9 + size
+        if (
+            kind != F.DATA
+            or flags != F.END_STREAM
+            or same != number
+            or compressed
+            or length + PREFIX != size
+            or end > len(buffer)
+            or size > F.DEFAULT_FRAME_SIZE
+            or length > self.max_message_size
+            or number <= self.last
+            or not number & 1
+            or self.left
+            or self.handlers is not self.all_handlers
+        ):
+            self.handlers[F.HEADERS](F.END_HEADERS, number, buffer[start:stop])
+            return stop
+        stream, timeout = self._begin_stream(number, buffer[start:stop])
+        if not self._calls.answer(stream, buffer[end - length : end], timeout):
+            self._add(stream)
+            self._calls.begin(stream, timeout)
+            return stop
+        self.count(size)
+        if stream.ended_out:
+            self._over.append(number)
+        else:
+            self._add(stream)
+        return end
+
     def on_headers(self, flags: int, number: int, payload: bytes) -> None:
         """HEADERS: the head of a request, or its trailers."""
         if not number & 1:
@@ -210,6 +244,15 @@ class Connection(Link):
             self._open(number, block, ended)
 
     def _open(self, number: int, block: bytes, ended: bool) -> None:
+        stream, timeout = self._begin_stream(number, block)
+        self._add(stream)
+        stream.ended_in = ended
+        self._calls.begin(stream, timeout)
+        if ended and not stream.ended_out:
+            stream.received(b"", 0, True)
+
+    def _begin_stream(self, number: int, block: bytes) -> tuple[Stream, float | None]:
+        """A stream that is not registered yet, and the time-out of its call; raises `StreamFault`."""
         self.last = number
         try:
             head, timeout = self._heads.read(block)
@@ -218,13 +261,11 @@ class Connection(Link):
         # Cancelled calls that still clean up count too.
         if len(self.streams) >= self._max_streams or self.running >= 2 * self._max_streams:
             raise StreamFault(ErrorCode.REFUSED_STREAM)
-        stream = Stream(self, number, head)
-        self.streams[number] = stream
+        return Stream(self, number, head), timeout
+
+    def _add(self, stream: Stream) -> None:
+        self.streams[stream.id] = stream
         self._shared.usage.streams += 1
-        stream.ended_in = ended
-        self._calls.begin(stream, timeout)
-        if ended and not stream.ended_out:
-            stream.received(b"", 0, True)
 
     def _trailers(self, stream: Stream, fields: list[Field], ended: bool) -> None:
         if stream.ended_in:

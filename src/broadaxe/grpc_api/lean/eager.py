@@ -11,11 +11,13 @@ import contextvars
 import sys
 from collections.abc import Coroutine, Generator
 from types import coroutine
-from typing import Any, cast
+from typing import Any
 
 
 class _Standing:
     """The task that a coroutine sees in its first step; hands everything on to the real one."""
+
+    __slots__ = ("_cancelled", "_task")
 
     def __init__(self) -> None:
         self._task: asyncio.Task[None] | None = None
@@ -78,28 +80,34 @@ def _rest(started: Coroutine[Any, Any, None], awaited: Any) -> Generator[object,
             return
 
 
-def run(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None] | None:
-    """Begin the work; the task in which it goes on, None when it is done. It must raise nothing."""
-    if sys.version_info >= (3, 12):
+if sys.version_info >= (3, 12):
+
+    def run(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None] | None:
+        """Begin the work; the task in which it goes on, None when it is done. It must raise nothing."""
         task = asyncio.Task(work, loop=loop, eager_start=True)
         return None if task.done() else task
-    if asyncio.current_task(loop) is not None:
-        return loop.create_task(work)
-    context = contextvars.copy_context()
-    standing = _Standing()
-    stand_in = cast("asyncio.Task[Any]", standing)
-    tasks._enter_task(loop, stand_in)
-    try:
-        awaited = context.run(work.send, None)
-    except StopIteration:
-        return None
-    finally:
-        tasks._leave_task(loop, stand_in)
-    if awaited is not None:
-        # Others may await the same future before the task does.
-        awaited._asyncio_future_blocking = False
-    rest = _rest(work, awaited)
-    next(rest)
-    task = asyncio.Task(rest, loop=loop, context=context)
-    standing.become(task)
-    return task
+
+else:
+
+    def run(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None] | None:
+        """Begin the work; the task in which it goes on, None when it is done. It must raise nothing."""
+        standing: Any = _Standing()
+        try:
+            tasks._enter_task(loop, standing)
+        except RuntimeError:
+            return loop.create_task(work)  # this is called from inside a task
+        context = contextvars.copy_context()
+        try:
+            awaited = context.run(work.send, None)
+        except StopIteration:
+            return None
+        finally:
+            tasks._leave_task(loop, standing)
+        if awaited is not None:
+            # Others may await the same future before the task does.
+            awaited._asyncio_future_blocking = False
+        rest = _rest(work, awaited)
+        next(rest)
+        task = asyncio.Task(rest, loop=loop, context=context)
+        standing.become(task)
+        return task

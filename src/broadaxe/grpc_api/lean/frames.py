@@ -28,6 +28,8 @@ LARGEST_FRAME_SIZE = 2**24 - 1
 
 read_head = struct.Struct(">HBBBI").unpack_from
 """Length (two high bytes, then the low one), type, flags, stream."""
+read_call = struct.Struct(">HBBBIBI").unpack_from
+"""The same of a DATA frame with a message of gRPC: also whether that is compressed, and its length."""
 _setting = struct.Struct(">HI")
 
 

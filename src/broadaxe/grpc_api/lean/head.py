@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from broadaxe.grpc_api.call import Code
 from broadaxe.grpc_api.lean.hpack import Decoder, Field, list_size
@@ -12,7 +12,6 @@ from broadaxe.grpc_api.lean.memo import Memo
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 _BAD_VALUE = re.compile(r"[\x00\r\n]").search
-_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])").fullmatch
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _HTTP1_ONLY = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 _PSEUDO = frozenset({":method", ":scheme", ":path", ":authority"})
@@ -20,6 +19,7 @@ _OF_THE_TRANSPORT = frozenset(
     {"te", "content-type", "grpc-encoding", "grpc-accept-encoding", "content-length"}
 )
 _TIMEOUT_FIELD = "grpc-timeout"
+_MOST_DIGITS = 8
 
 GZIP, DEFLATE = 31, 15
 INFLATABLE: Mapping[str, int] = {"gzip": GZIP, "deflate": DEFLATE}
@@ -58,6 +58,13 @@ class Head:
     """... and this text."""
     refusal: tuple[Code, str] | None = None
     """Not None: a gRPC call that has to be refused so."""
+    simple: bool = field(init=False)
+    """A gRPC call whose body is bound by nothing but its own prefix."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "simple", not self.http_status and self.refusal is None and self.length is None
+        )
 
 
 Heads = Memo[tuple[Field, ...], Head]
@@ -77,26 +84,25 @@ class HeadReader:
         self._blocks: dict[bytes, tuple[Head, float | None]] = {}
         self._valid_for = decoder.changes
         self._heads: Heads = Memo(_MOST_HEADS) if heads is None else heads
+        self._timeout_at = 0
+        self._last_fields: list[Field] | None = None
+        self._last = Head("", {})
 
     def read(self, block: bytes) -> tuple[Head, float | None]:
         """The head and the time-out in seconds; raises `HpackError` or `Malformed`."""
-        decoder = self._decoder
-        if self._valid_for == decoder.changes:
-            known = self._blocks.get(block)
-            if known is not None:
+        decoder, blocks = self._decoder, self._blocks
+        changes = decoder.changes
+        if blocks:
+            if self._valid_for != changes:
+                # What was put into the table since moved what the kept ones refer to.
+                blocks.clear()
+            elif (known := blocks.get(block)) is not None:
                 return known
-        else:
-            self._blocks.clear()
-        before = decoder.changes
-        fields = decoder.decode(block)
-        if before != decoder.changes:
-            # What this block put into the table moved what the kept ones refer to.
-            self._blocks.clear()
-        self._valid_for = decoder.changes
-        head, timeout = self._head(fields)
-        if before == decoder.changes and len(self._blocks) < _MOST_BLOCKS and len(block) < _LONGEST_BLOCK:
-            self._blocks[block] = (head, timeout)
-        return head, timeout
+        read = self._head(decoder.decode(block))
+        if decoder.changes == changes and len(blocks) < _MOST_BLOCKS and len(block) < _LONGEST_BLOCK:
+            self._valid_for = changes
+            blocks[block] = read
+        return read
 
     def skip(self, block: bytes) -> list[Field]:
         """Decode a block whose meaning does not matter, for the table's sake; raises `HpackError`."""
@@ -104,24 +110,35 @@ class HeadReader:
 
     def _head(self, fields: list[Field]) -> tuple[Head, float | None]:
         timeout: float | None = None
-        for position, (name, value) in enumerate(fields):
-            if name == _TIMEOUT_FIELD:
-                found = _TIMEOUT(value)
-                if found is None:
-                    return Head("", {}, refusal=(Code.INTERNAL, "malformed grpc-timeout")), None
-                timeout = int(found[1]) * _UNITS[found[2]]
-                del fields[position]
-                break
+        at = self._timeout_at
+        if at >= len(fields) or fields[at][0] != _TIMEOUT_FIELD:
+            # Not where the last one was.
+            at = next((at for at, (name, _) in enumerate(fields) if name == _TIMEOUT_FIELD), -1)
+        if at >= 0:
+            value = fields[at][1]
+            digits, unit = value[:-1], _UNITS.get(value[-1:])
+            if unit is None or not digits.isdecimal() or len(digits) > _MOST_DIGITS:
+                return Head("", {}, refusal=(Code.INTERNAL, "malformed grpc-timeout")), None
+            timeout = int(digits) * unit
+            self._timeout_at = at
+            del fields[at]
+        # Most of the fields are then the same objects of the table, and quickly compared.
+        head = self._last if fields == self._last_fields else self._looked_up(fields)
+        return head, timeout
+
+    def _looked_up(self, fields: list[Field]) -> Head:
         key = tuple(fields)
         head = self._heads.get(key)
         if head is None:
             size = list_size(fields)
             if size > self._limit:
-                return Head("", {}, refusal=(Code.RESOURCE_EXHAUSTED, _TOO_LARGE.format(self._limit))), None
+                return Head("", {}, refusal=(Code.RESOURCE_EXHAUSTED, _TOO_LARGE.format(self._limit)))
             head = read_head(fields)
-            if size <= _LARGEST_KEPT:
-                self._heads.put(key, head)
-        return head, timeout
+            if size > _LARGEST_KEPT:
+                return head
+            self._heads.put(key, head)
+        self._last_fields, self._last = fields, head
+        return head
 
 
 def read_head(fields: Sequence[Field]) -> Head:

@@ -73,9 +73,12 @@ STATIC: tuple[Field, ...] = (
     ("www-authenticate", ""),
 )
 _FIRST_DYNAMIC = len(STATIC)
+_NEWEST = 0x80 + _FIRST_DYNAMIC
+"""The byte that stands for the newest field of the dynamic table."""
 _ENTRY_COST = 32
 _MAX_INTEGER_BYTES = 4
-_LONGEST_KEPT = 512
+_SHORTEST_KEPT, _LONGEST_KEPT = 9, 512
+"""Coded texts that are kept decoded. What is shorter is decoded as fast, and would mostly be time-outs."""
 _MOST_KEPT = 256
 
 
@@ -105,53 +108,56 @@ class Decoder:
 
     def decode(self, block: bytes) -> list[Field]:
         """The fields of a header block, in order; raises `HpackError`."""
-        try:
-            return self._decode(block)
-        except IndexError:
-            raise HpackError("the header block ends in the middle of a field") from None
-
-    def _decode(self, block: bytes) -> list[Field]:
         fields: list[Field] = []
         dynamic = self._dynamic
-        position, end = self._size_updates(block), len(block)
-        while position < end:
-            byte = block[position]
-            if byte & 0x80:
-                index = byte & 0x7F
-                position += 1
-                if index == 0x7F:
-                    index, position = _integer(block, position, index)
-                if index >= _FIRST_DYNAMIC:
-                    back = _FIRST_DYNAMIC - 1 - index
-                    if back < -len(dynamic):
+        position, end = 0, len(block)
+        try:
+            while position < end:
+                byte = block[position]
+                if byte > 0x80:
+                    position += 1
+                    if byte == 0xFF:
+                        index, position = _integer(block, position, 0x7F)
+                        byte = 0x80 + index
+                    if byte < _NEWEST:
+                        fields.append(STATIC[byte - 0x80])
+                    elif byte < _NEWEST + len(dynamic):
+                        fields.append(dynamic[_NEWEST - 1 - byte])
+                    else:
                         raise HpackError("an index beyond the table")
-                    fields.append(dynamic[back])
-                elif index:
-                    fields.append(STATIC[index])
-                else:
+                elif byte & 0xE0 == 0x20:
+                    if fields:
+                        raise HpackError("a change of the table's size between fields")
+                    position = self._resize(block, position)
+                elif byte == 0x80:
                     raise HpackError("index 0")
-            else:
-                field, position = self._literal(block, position, byte)
-                fields.append(field)
+                else:
+                    field, position = self._literal(block, position, byte)
+                    fields.append(field)
+        except IndexError:
+            raise HpackError("the header block ends in the middle of a field") from None
         return fields
 
-    def _size_updates(self, block: bytes) -> int:
-        """Obey changes of the table's size, which stand at the beginning only; where the fields begin."""
-        position = 0
-        while position < len(block) and block[position] & 0xE0 == 0x20:
-            size, position = _prefixed(block, position, 0x1F)
-            if size > self._table_limit:
-                raise HpackError("the dynamic table would be larger than allowed")
-            self._limit = size
-            self.changes += 1
-            self._evict()
+    def _resize(self, block: bytes, position: int) -> int:
+        """Obey a change of the table's size; the position behind it."""
+        size = block[position] & 0x1F
+        position += 1
+        if size == 0x1F:
+            size, position = _integer(block, position, size)
+        if size > self._table_limit:
+            raise HpackError("the dynamic table would be larger than allowed")
+        self._limit = size
+        self.changes += 1
+        self._evict()
         return position
 
     def _literal(self, block: bytes, position: int, byte: int) -> tuple[Field, int]:
-        if byte & 0xE0 == 0x20:
-            raise HpackError("a change of the table's size between fields")
         kept = byte & 0x40
-        index, position = _prefixed(block, position, 0x3F if kept else 0x0F)
+        full = 0x3F if kept else 0x0F
+        index = byte & full
+        position += 1
+        if index == full:
+            index, position = _integer(block, position, index)
         if index == 0:
             name, position = self._text(block, position)
         elif index < _FIRST_DYNAMIC:
@@ -181,31 +187,27 @@ class Decoder:
         del dynamic[:gone]
 
     def _text(self, block: bytes, position: int) -> tuple[str, int]:
-        coded = block[position] & 0x80
-        size, position = _prefixed(block, position, 0x7F)
+        first = block[position]
+        size = first & 0x7F
+        position += 1
+        if size == 0x7F:
+            size, position = _integer(block, position, size)
         end = position + size
-        if end > len(block):
-            raise HpackError("a text is longer than its header block")
         raw = block[position:end]
-        if not coded:
+        if len(raw) < size:
+            raise HpackError("a text is longer than its header block")
+        if first < 0x80:
             return raw.decode("latin-1"), end
-        text = self._texts.get(raw)
+        kept = _SHORTEST_KEPT <= size <= _LONGEST_KEPT
+        text = self._texts.get(raw) if kept else None
         if text is None:
             try:
-                text = huffman.decode(raw).decode("latin-1")
+                text = huffman.decode(raw)
             except huffman.HuffmanError as error:
                 raise HpackError(str(error)) from None
-            if size <= _LONGEST_KEPT:
+            if kept:
                 self._texts.put(raw, text)
         return text, end
-
-
-def _prefixed(block: bytes, position: int, mask: int) -> tuple[int, int]:
-    """An integer whose first bits are those of the byte under `mask`; it and the position behind it."""
-    value = block[position] & mask
-    if value < mask:
-        return value, position + 1
-    return _integer(block, position + 1, value)
 
 
 def _integer(block: bytes, position: int, value: int) -> tuple[int, int]:

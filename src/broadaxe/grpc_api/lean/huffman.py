@@ -14,7 +14,7 @@ _LENGTHS = bytes.fromhex(
     "1a1b1a1a1b1b1b1b1b1c1b1b1b1b1b1a1e"
 )
 _END = 256
-_Row = list[tuple[int, bytes]]
+_Row = list[tuple[int, str]]
 
 
 class HuffmanError(Exception):
@@ -50,16 +50,16 @@ _ROWS: list[_Row | None] = [None] * len(_NODES)
 _DEAD = -1
 
 
-def _step(node: int, byte: int) -> tuple[int, bytes]:
+def _step(node: int, byte: int) -> tuple[int, str]:
     decoded = bytearray()
     for shift in range(7, -1, -1):
         node = _NODES[node][byte >> shift & 1]
         if node < 0:
             if node == -1 - _END:
-                return _DEAD, b""
+                return _DEAD, ""
             decoded.append(-1 - node)
             node = 0
-    return node, bytes(decoded)
+    return node, decoded.decode("latin-1")
 
 
 def _row(node: int) -> _Row:
@@ -67,8 +67,8 @@ def _row(node: int) -> _Row:
     return made
 
 
-def decode(coded: bytes) -> bytes:
-    """The text; raises `HuffmanError`."""
+def decode(coded: bytes) -> str:
+    """The text, a character a byte; raises `HuffmanError`."""
     state = 0
     decoded = []
     rows = _ROWS
@@ -79,4 +79,4 @@ def decode(coded: bytes) -> bytes:
         decoded.append(part)
     if state not in _ENDS:
         raise HuffmanError("wrong padding")
-    return b"".join(decoded)
+    return "".join(decoded)

@@ -61,6 +61,8 @@ class Link(asyncio.Protocol, ABC):
         self.held = Held(settings.max_buffered, shared.usage)
         self.max_message_size = settings.max_message_size
         self.stream_window = settings.stream_window
+        # The client may not have heard of a smaller window than the default.
+        self.first_credit = max(settings.stream_window, F.DEFAULT_WINDOW)
         self.peer = ""
         self.streams: dict[int, Stream] = {}
         self.running = 0
@@ -201,7 +203,9 @@ class Link(asyncio.Protocol, ABC):
             position = stop
             number &= 0x7FFFFFFF
             try:
-                if kind < 10:
+                if kind == F.HEADERS and flags == F.END_HEADERS and end - stop >= 14:
+                    position = self.on_call(number, buffer, start, stop)
+                elif kind < 10:
                     self.handlers[kind](flags, number, buffer[start:stop])
                 else:
                     self._on_unknown()
@@ -352,6 +356,10 @@ class Link(asyncio.Protocol, ABC):
     @abstractmethod
     def refuse(self, number: int, code: ErrorCode) -> None:
         """End a stream by RST_STREAM."""
+
+    @abstractmethod
+    def on_call(self, number: int, buffer: bytes, start: int, stop: int) -> int:
+        """HEADERS with 14 bytes or more behind it; how far that, and what of the rest belongs to it, goes."""
 
     @abstractmethod
     def on_data(self, flags: int, number: int, payload: bytes) -> None:

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Protocol
 
 from broadaxe.grpc_api.call import Code, RpcError
-from broadaxe.grpc_api.lean.frames import DEFAULT_WINDOW, ErrorCode, StreamFault, window_frame
+from broadaxe.grpc_api.lean.frames import ErrorCode, StreamFault, window_frame
 from broadaxe.grpc_api.lean.head import Head
 from broadaxe.grpc_api.lean.inbound import PREFIX, Messages, inflated
 from broadaxe.grpc_api.lean.sender import Sender
@@ -23,6 +23,8 @@ class Bounds(Protocol):
     loop: asyncio.AbstractEventLoop
     max_message_size: int
     stream_window: int
+    first_credit: int
+    """What a client may send on a new stream."""
 
 
 class Incoming(ABC):
@@ -59,8 +61,7 @@ class Incoming(ABC):
         """Something has come."""
         self.refused = False
         """The answer is a refusal that waits for the first sign of the request."""
-        # The client may not have heard of a smaller window than the default.
-        self._credit = max(bounds.stream_window, DEFAULT_WINDOW)
+        self._credit = bounds.first_credit
         self._expected = head.length
         self._held_in = self._unread = 0
         self._messages: Messages | None = None
@@ -165,7 +166,7 @@ class Incoming(ABC):
     def _recredit(self) -> None:
         """Let the client send as much again as has been read, once that is half of its window."""
         window = self._bounds.stream_window
-        credit = max(window, DEFAULT_WINDOW) - self._credit - self._unread
+        credit = self._bounds.first_credit - self._credit - self._unread
         if credit * 2 >= window and not self.ended_in:
             self._credit += credit
             self._sender.write(window_frame(self.id, credit))

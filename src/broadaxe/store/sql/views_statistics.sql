@@ -13,6 +13,9 @@ WHERE l.tenant_id = $1 AND l.created_at >= $2 AND l.created_at < $3
         AND ($7::uuid[] IS NULL OR t.workflow_id = ANY ($7)) AND ($8::uuid[] IS NULL OR t.step_id = ANY ($8))))
   AND ($9::integer IS NULL OR l.attempt = $9)
 
+-- fragment: value
+coalesce(CASE WHEN pair.key = 'traceparent' THEN engine_traceparent(t.trace, t.run_id) END, {metadata} ->> pair.key)
+
 -- fragment: metadata
 CASE WHEN substr(t.metadata, 1, 1) = '\x7b'::bytea AND
           CASE WHEN position('\x5c75'::bytea IN t.metadata) = 0 THEN true
@@ -47,5 +50,5 @@ SELECT t.workflow_id, t.version_id, t.step_id, t.state, count(*) FROM task t
 WHERE t.tenant_id = $1 AND t.state < 10
   AND ($2::uuid[] IS NULL OR t.workflow_id = ANY ($2))
   AND ($3::text[] IS NULL OR EXISTS (
-      SELECT FROM unnest($3::text[], $4::text[]) AS pair (key, wanted) WHERE {metadata} ->> pair.key = pair.wanted))
+      SELECT FROM unnest($3::text[], $4::text[]) AS pair (key, wanted) WHERE {value} = pair.wanted))
 GROUP BY 1, 2, 3, 4

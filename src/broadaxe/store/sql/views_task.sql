@@ -9,7 +9,7 @@ t.tenant_id = $1 AND t.id >= $2 AND t.id < $3
   AND ($7::uuid IS NULL OR t.parent_task_id = $7)
   AND ($8::text[] IS NULL OR
        (SELECT count(*) FROM unnest($8::text[], $9::text[]) AS pair (key, wanted)
-        WHERE {metadata} ->> pair.key = pair.wanted) >= $10::integer)
+        WHERE {value} = pair.wanted) >= $10::integer)
   AND ($11::uuid IS NULL OR EXISTS (
        SELECT FROM event_run r WHERE r.tenant_id = $1 AND r.event_id = $11 AND r.run_id = t.run_id))
   AND run_kept(t.run_id, $12::integer)
@@ -20,6 +20,9 @@ CASE WHEN t.state = 12 AND t.assigned_at IS NULL AND EXISTS (
          WHERE n.tenant_id = t.tenant_id AND n.task_id = t.id AND n.task_id >= $2 AND n.task_id < $3
            AND n.attempt = t.attempt AND n.kind = 7)
      THEN 11::smallint ELSE t.state END
+
+-- fragment: value
+coalesce(CASE WHEN pair.key = 'traceparent' THEN engine_traceparent(t.trace, t.run_id) END, {metadata} ->> pair.key)
 
 -- fragment: metadata
 CASE WHEN substr(t.metadata, 1, 1) = '\x7b'::bytea AND
@@ -54,10 +57,13 @@ r.tenant_id = $1 AND r.id >= $2 AND r.id < $3
   AND ($7::uuid IS NULL OR r.parent_task_id = $7)
   AND ($8::text[] IS NULL OR
        (SELECT count(*) FROM unnest($8::text[], $9::text[]) AS pair (key, wanted)
-        WHERE {run_metadata} ->> pair.key = pair.wanted) >= $10::integer)
+        WHERE {run_value} = pair.wanted) >= $10::integer)
   AND ($11::uuid IS NULL OR EXISTS (
        SELECT FROM event_run e WHERE e.tenant_id = $1 AND e.event_id = $11 AND e.run_id = r.id))
   AND run_kept(r.id, $12::integer)
+
+-- fragment: run_value
+coalesce(CASE WHEN pair.key = 'traceparent' THEN engine_traceparent(r.trace, r.id) END, {run_metadata} ->> pair.key)
 
 -- fragment: run_metadata
 CASE WHEN substr(r.metadata, 1, 1) = '\x7b'::bytea AND
