@@ -124,7 +124,7 @@ class Servicer:
 async def serve(options: argparse.Namespace) -> None:
     """A server of one kind until it is ended."""
     clock = SystemClock()
-    telemetry = Telemetry(TelemetryOptions(), clock, SystemIds())
+    telemetry = Telemetry(TelemetryOptions(prometheus_enabled=True), clock, SystemIds())
     observer = TelemetryObserver(telemetry.tracer, telemetry.metrics)
     pipeline = Pipeline(Tokens(), RateLimiter(clock, 1e9), observer, clock)
     tls = None
