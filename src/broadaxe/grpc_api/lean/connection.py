@@ -65,8 +65,10 @@ class Connection(Link):
     def released(self, stream: Stream, *, by_us: bool) -> None:
         """The stream is over."""
         number = stream.id
-        if self.streams.pop(number, None) is None:
+        if not stream.open:
             return
+        stream.open = False
+        del self.streams[number]
         self._shared.usage.streams -= 1
         self._calls.ended(stream)
         if by_us:
@@ -264,6 +266,7 @@ class Connection(Link):
         return Stream(self, number, head), timeout
 
     def _add(self, stream: Stream) -> None:
+        stream.open = True
         self.streams[stream.id] = stream
         self._shared.usage.streams += 1
 

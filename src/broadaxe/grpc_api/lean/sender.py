@@ -79,7 +79,11 @@ class Sender:
     def write(self, *frames: bytes | memoryview) -> None:
         """Frames, or parts of them, that no window holds back."""
         self._out += frames
-        if not self._scheduled and not self._corked:
+        if not self._corked:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush_scheduled)
 
@@ -103,7 +107,7 @@ class Sender:
         self.window -= framed
         self.sent_messages = True
         number = stream.number
-        self.write(
+        self._out += (
             RESPONSE_START,
             number,
             RESPONSE_BLOCK,
@@ -117,6 +121,8 @@ class Sender:
             number,
             OK_BLOCK,
         )
+        if not self._corked:
+            self._schedule()
         return True
 
     def message(self, stream: Source, message: bytes) -> bool:

@@ -69,6 +69,7 @@ class Stream(Incoming):
         "ended_out",
         "initial_metadata",
         "number",
+        "open",
         "owner",
         "rest",
         "route",
@@ -89,6 +90,8 @@ class Stream(Incoming):
         self.task: asyncio.Task[None] | None = None
         self.deadline: float | None = None
         self.deadline_key = 0
+        self.open = False
+        """The connection has it among its streams; not yet while a call that came whole is tried at once."""
         self.ended_out = False
         self.rest: memoryview | None = None
         self.initial_metadata: Metadata = ()
@@ -116,7 +119,10 @@ class Stream(Incoming):
             return
         plain = not (self.takes_gzip or self.initial_metadata or self.trailing_metadata)
         if plain and self.ended_in and self._sender.reply(self, message):
-            self._release(by_us=False)
+            if self.open:
+                self._release(by_us=False)
+            else:
+                self.ended_out = True
         elif self._put(message):
             self.finish()
 
