@@ -1,5 +1,6 @@
 import math
 import sys
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from types import CodeType, FrameType
@@ -18,7 +19,7 @@ def make(*, strict: bool = True) -> Metrics:
 
 
 def lines(metrics: Metrics) -> list[str]:
-    return render(metrics.collect()).splitlines()
+    return render(metrics.read()).splitlines()
 
 
 def test_metrics_off_take_everything_and_hold_nothing() -> None:
@@ -228,3 +229,50 @@ def test_an_observed_counter_that_comes_back_starts_anew() -> None:
     assert starts() == []
     dropped.append(kept)
     assert starts() == [clock.now_ns()]
+
+
+def many(metrics: Metrics) -> int:
+    """Fills an instrument of many buckets; how many series there are."""
+    for number in range(T.LABEL_RPC_METHOD.cardinality):
+        metrics.record(T.METRIC_RPC_SERVER_DURATION, 0.2, ((T.LABEL_RPC_METHOD, f"a/{number}"),))
+    return metrics.series
+
+
+def test_the_page_writes_the_labels_of_a_series_once() -> None:
+    metrics = make()
+    series = many(metrics)
+    lines(metrics)
+    calls = 0
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(watch)
+    try:
+        shown = lines(metrics)
+    finally:
+        sys.setprofile(None)
+    assert len(shown) > 15 * series
+    assert calls < 4 * series
+
+
+def test_pages_leave_no_text_of_label_sets_that_are_gone() -> None:
+    metrics = make()
+    many(metrics)
+    pages = iter(range(12))
+
+    def ask() -> list[tuple[float, Labels]]:
+        page = next(pages)
+        return [(1, ((T.LABEL_QUEUE, f"{page}/{number}/" + "q" * 2000),)) for number in range(100)]
+
+    metrics.observe(T.METRIC_QUEUE_DEPTH, ask)
+    tracemalloc.start()
+    try:
+        held = []
+        for _ in range(12):
+            assert sum("qqq" in line for line in lines(metrics)) == 100
+            held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert held[-1] - held[1] < 100_000, "a page's worth of names alone takes 200,000 bytes"

@@ -6,7 +6,8 @@ that is new takes the longer way of `Cells.admit`.
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from broadaxe.telemetry.vocabulary import AttrValue, Label, Metric, MetricKind
@@ -27,10 +28,12 @@ class UndeclaredLabelError(AssertionError):
 class Count:
     """The cell of a counter or of an observed instrument."""
 
-    __slots__ = ("attributes", "start_ns", "value")
+    __slots__ = ("attributes", "page_labels", "start_ns", "value")
 
     def __init__(self, attributes: Attributes, start_ns: int) -> None:
         self.attributes = attributes
+        self.page_labels: str | None = None
+        """The labels as the Prometheus page has them, kept from its first writing on."""
         self.start_ns = start_ns
         """When the label set was first seen, nanoseconds since 1970."""
         self.value: float = 0
@@ -39,10 +42,12 @@ class Count:
 class Spread:
     """The cell of a histogram."""
 
-    __slots__ = ("attributes", "counts", "greatest", "least", "start_ns", "sum")
+    __slots__ = ("attributes", "counts", "greatest", "least", "page_labels", "start_ns", "sum")
 
     def __init__(self, attributes: Attributes, start_ns: int, buckets: int) -> None:
         self.attributes = attributes
+        self.page_labels: str | None = None
+        """The labels as the Prometheus page has them, kept from its first writing on."""
         self.start_ns = start_ns
         """When the label set was first seen, nanoseconds since 1970."""
         self.counts = [0] * buckets
@@ -108,3 +113,17 @@ class Cells(Generic[Cell]):
         if cell is None:
             cell = self._distinct[same] = self._make(attributes)
         return cell
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All instruments as they are now. It holds the cells themselves: use it up before the loop goes on."""
+
+    resource: Attributes
+    now_ns: int
+    counts: Sequence[tuple[Metric, Iterable[Count]]]
+    """Counters and up-down counters."""
+    spreads: Sequence[tuple[Metric, Iterable[Spread]]]
+    """Histograms."""
+    observed: Sequence[tuple[Metric, Iterable[Count]]]
+    """What the observed instruments answered, in cells of this reading alone."""

@@ -1,9 +1,9 @@
 """Instruments: counts and measurements under the names of the contract, with a cap on label sets.
 
 One set of instruments serves both views, OTLP and Prometheus. With neither on, every call returns at once.
-A measurement changes a cell in place; the official SDK's data classes are made at a collection only.
-All calls come on the event loop's thread: cells have no locks, and observed callbacks may read the engine's
-memory as it is.
+A measurement changes a cell in place. The Prometheus page is written from the cells; for OTLP they are read
+into the official SDK's data classes. All calls come on the event loop's thread: cells have no locks, and
+observed callbacks may read the engine's memory as it is.
 """
 
 import logging
@@ -21,12 +21,13 @@ from broadaxe.telemetry.cells import (
     Count,
     Labels,
     LabelValue,
+    Reading,
     Spread,
     UndeclaredLabelError,
 )
 from broadaxe.telemetry.logs import RateLimited
 from broadaxe.telemetry.names import METRICS
-from broadaxe.telemetry.readout import Envelope, read_counts, read_spreads
+from broadaxe.telemetry.readout import Envelope
 from broadaxe.telemetry.vocabulary import AttrValue, Metric, MetricKind
 
 __all__ = ["LabelValue", "Labels", "Metrics", "Observed", "UndeclaredLabelError"]
@@ -93,6 +94,7 @@ class Metrics:
         self._strict = strict
         self._clock = clock or SystemClock()
         self._complaint = RateLimited(_logger, self._clock)
+        self._resource = dict(resource)
         self._envelope = Envelope(resource, version)
         self._counters: dict[Metric, Cells[Count]] = {}
         self._histograms: dict[Metric, Cells[Spread]] = {}
@@ -173,13 +175,16 @@ class Metrics:
         kept = sum(len(cells) for cells in self._counters.values())
         return kept + sum(len(cells) for cells in self._histograms.values())
 
-    def collect(self) -> MetricsData | None:
+    def read(self) -> Reading | None:
         """The present state of all instruments, cumulative since the start; None when off."""
         if not self.enabled:
             return None
-        observed = {metric: instrument.ask() for metric, instrument in self._observed.items()}
+        observed = [(metric, instrument.ask()) for metric, instrument in self._observed.items()]
         now = self._clock.now_ns()
-        read = [read_counts(metric, cells, now) for metric, cells in self._counters.items()]
-        read += [read_spreads(metric, cells, now) for metric, cells in self._histograms.items()]
-        read += [read_counts(metric, cells, now) for metric, cells in observed.items()]
-        return self._envelope.wrap([metric for metric in read if metric.data.data_points])
+        counts, spreads = list(self._counters.items()), list(self._histograms.items())
+        return Reading(self._resource, now, counts, spreads, observed)
+
+    def collect(self) -> MetricsData | None:
+        """What `read` gives as the official SDK's data classes."""
+        reading = self.read()
+        return self._envelope.wrap(reading) if reading is not None else None

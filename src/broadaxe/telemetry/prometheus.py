@@ -1,32 +1,37 @@
-"""The Prometheus view: the text format 0.0.4, written from the same collected data that OTLP gets.
+"""The Prometheus view: the text format 0.0.4, written from the cells of the instruments.
 
 Names come from the contract and not from the SDK's exporter, because operators' dashboards know them:
 `hatchet_assigned_tasks` is a counter without `_total`, and outcomes are counters of their own.
+
+The page is written on the event loop, and most of it are the buckets of histograms. So what stays the same is
+made once: the labels of a cell, which are kept with it and go with it, and the bounds of buckets.
 """
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from itertools import accumulate
+from typing import Final, assert_never
 
-from opentelemetry.sdk.metrics.export import (
-    HistogramDataPoint,
-    MetricsData,
-    NumberDataPoint,
-    Sum,
-)
-from opentelemetry.sdk.metrics.export import Metric as Collected
-
-from broadaxe.telemetry.names import METRICS
-from broadaxe.telemetry.vocabulary import Label, Metric
+from broadaxe.telemetry.cells import Attributes, Count, Reading, Spread
+from broadaxe.telemetry.vocabulary import Label, Metric, MetricKind
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_DECLARED: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}
 _BAD_CHARACTER = re.compile(r"[^a-zA-Z0-9_]")
+_EXACT: Final = 1e15
+"""Whole numbers below it are written without an exponent."""
 
 
 def _escape(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+@lru_cache(maxsize=256)
+def _key(name: str) -> str:
+    """A label's name as Prometheus allows it; the contract and the resource have a few dozen."""
+    return _BAD_CHARACTER.sub("_", name)
 
 
 def _labels(pairs: Mapping[str, object]) -> str:
@@ -36,68 +41,77 @@ def _labels(pairs: Mapping[str, object]) -> str:
     for key, value in pairs.items():
         text = str(value).lower() if isinstance(value, bool) else str(value)
         quoted = _escape(text).replace('"', '\\"')
-        shown.append(f'{_BAD_CHARACTER.sub("_", key)}="{quoted}"')
+        shown.append(f'{_key(key)}="{quoted}"')
     return "{" + ",".join(shown) + "}"
 
 
 def _number(value: float) -> str:
+    if isinstance(value, int) and -_EXACT < value < _EXACT:
+        return f"{value:d}"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+    return str(int(value)) if float(value).is_integer() and abs(value) < _EXACT else repr(float(value))
 
 
-def _histogram(name: str, point: HistogramDataPoint) -> Iterator[str]:
-    attributes = dict(point.attributes or {})
-    running = 0
-    for bound, count in zip((*point.explicit_bounds, math.inf), point.bucket_counts, strict=True):
-        running += count
-        yield f"{name}_bucket{_labels({**attributes, 'le': _number(bound)})} {running}"
-    yield f"{name}_sum{_labels(attributes)} {_number(point.sum)}"
-    yield f"{name}_count{_labels(attributes)} {point.count}"
+@lru_cache(maxsize=64)
+def _bounds(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    """The end of each bucket's labels; histograms share a few lists of bounds."""
+    return tuple(f'le="{_number(bound)}"}} ' for bound in (*bounds, math.inf))
 
 
 def _head(name: str, kind: str, metric: Metric) -> list[str]:
     return [f"# HELP {name} {_escape(metric.description)}", f"# TYPE {name} {kind}"]
 
 
-def _split(metric: Metric, points: list[NumberDataPoint]) -> Iterator[str]:
+def _histogram(metric: Metric, cells: Iterable[Spread]) -> list[str]:
+    name, bounds = metric.prometheus, _bounds(metric.bounds)
+    lines: list[str] = []
+    for cell in cells:
+        labels = cell.page_labels
+        if labels is None:
+            labels = cell.page_labels = _labels(cell.attributes)
+        bucket = f"{name}_bucket{labels[:-1]}," if labels else f"{name}_bucket{{"
+        totals = list(accumulate(cell.counts))
+        lines += [f"{bucket}{bound}{total}" for bound, total in zip(bounds, totals, strict=True)]
+        lines.append(f"{name}_sum{labels} {_number(cell.sum)}")
+        lines.append(f"{name}_count{labels} {totals[-1]}")
+    return [*_head(name, "histogram", metric), *lines] if lines else []
+
+
+def _split_labels(attributes: Attributes, metric: Metric) -> str:
+    """Without the split label where its value is in the name."""
+    split = metric.split_label
+    if split is not None and str(attributes.get(split.name)) in metric.split_names:
+        attributes = {key: value for key, value in attributes.items() if key != split.name}
+    return _labels(attributes)
+
+
+def _numbers(metric: Metric, cells: Iterable[Count]) -> list[str]:
     """One Prometheus counter for each value of the split label; other values stay under the common name."""
-    assert metric.split_label is not None
-    key = metric.split_label.name
+    names, key = metric.split_names, metric.split_label.name if metric.split_label is not None else None
     groups: dict[str, list[str]] = {}
-    for point in points:
-        attributes = dict(point.attributes or {})
-        name = metric.split_names.get(str(attributes.get(key)))
-        if name is None:
-            name = metric.prometheus
-        else:
-            del attributes[key]
-        groups.setdefault(name, []).append(f"{name}{_labels(attributes)} {_number(point.value)}")
-    for name, lines in groups.items():
-        yield from _head(name, "counter", metric)
-        yield from lines
+    for cell in cells:
+        labels = cell.page_labels
+        if labels is None:
+            labels = cell.page_labels = _split_labels(cell.attributes, metric)
+        name = metric.prometheus
+        if key is not None:
+            name = names.get(str(cell.attributes.get(key)), name)
+        groups.setdefault(name, []).append(f"{name}{labels} {_number(cell.value)}")
+    kind = _kind(metric.kind)
+    return [line for name, lines in groups.items() for line in (*_head(name, kind, metric), *lines)]
 
 
-def _metric(collected: Collected) -> Iterator[str]:
-    metric = _DECLARED.get(collected.name)
-    if metric is None:
-        return
-    data = collected.data
-    numbers = [point for point in data.data_points if isinstance(point, NumberDataPoint)]
-    if metric.split_label is not None:
-        yield from _split(metric, numbers)
-        return
-    name = metric.prometheus
-    histograms = [point for point in data.data_points if isinstance(point, HistogramDataPoint)]
-    if histograms:
-        yield from _head(name, "histogram", metric)
-        for histogram in histograms:
-            yield from _histogram(name, histogram)
-    elif numbers:
-        counter = isinstance(data, Sum) and data.is_monotonic
-        yield from _head(name, "counter" if counter else "gauge", metric)
-        for point in numbers:
-            yield f"{name}{_labels(dict(point.attributes or {}))} {_number(point.value)}"
+def _kind(kind: MetricKind) -> str:
+    match kind:
+        case MetricKind.COUNTER | MetricKind.OBSERVED_COUNTER:
+            return "counter"
+        case MetricKind.UPDOWN | MetricKind.OBSERVED_GAUGE:
+            return "gauge"
+        case MetricKind.HISTOGRAM:
+            return "histogram"
+        case _:
+            assert_never(kind)
 
 
 def write_gauges(readings: Mapping[Metric, Iterable[tuple[float, Mapping[Label, str]]]]) -> str:
@@ -111,14 +125,16 @@ def write_gauges(readings: Mapping[Metric, Iterable[tuple[float, Mapping[Label, 
     return "\n".join(lines) + "\n"
 
 
-def render(data: MetricsData | None) -> str:
+def render(reading: Reading | None) -> str:
     """All instruments as Prometheus text, with the resource as `target_info`."""
     lines: list[str] = []
-    for resource_metrics in data.resource_metrics if data is not None else ():
-        attributes = dict(resource_metrics.resource.attributes)
+    if reading is not None:
         lines += ["# HELP target_info The process that is scraped.", "# TYPE target_info gauge"]
-        lines.append(f"target_info{_labels(attributes)} 1")
-        for scope in resource_metrics.scope_metrics:
-            for collected in scope.metrics:
-                lines += _metric(collected)
+        lines.append(f"target_info{_labels(reading.resource)} 1")
+        for metric, cells in reading.counts:
+            lines += _numbers(metric, cells)
+        for metric, spreads in reading.spreads:
+            lines += _histogram(metric, spreads)
+        for metric, cells in reading.observed:
+            lines += _numbers(metric, cells)
     return "\n".join(lines) + "\n"

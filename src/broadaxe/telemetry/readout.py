@@ -1,9 +1,6 @@
-"""The state of instruments as the official SDK's data classes.
+"""The state of instruments as the official SDK's data classes, from which its encoder writes OTLP."""
 
-From these both views are written, the messages of OTLP and the page for Prometheus.
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -20,12 +17,12 @@ from opentelemetry.sdk.metrics.export import Metric as Collected
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from broadaxe.telemetry.cells import Count, Spread
+from broadaxe.telemetry.cells import Count, Reading, Spread
 from broadaxe.telemetry.names import SCHEMA_URL, SCOPE
 from broadaxe.telemetry.vocabulary import AttrValue, Metric, MetricKind
 
 
-def read_counts(metric: Metric, cells: Iterable[Count], now_ns: int) -> Collected:
+def _counts(metric: Metric, cells: Iterable[Count], now_ns: int) -> Collected:
     """A counter, an up-down counter or an observed instrument as it is at this moment."""
     points = [NumberDataPoint(cell.attributes, cell.start_ns, now_ns, cell.value) for cell in cells]
     data: Gauge | Sum
@@ -36,7 +33,7 @@ def read_counts(metric: Metric, cells: Iterable[Count], now_ns: int) -> Collecte
     return Collected(metric.name, metric.description, metric.unit, data)
 
 
-def read_spreads(metric: Metric, cells: Iterable[Spread], now_ns: int) -> Collected:
+def _spreads(metric: Metric, cells: Iterable[Spread], now_ns: int) -> Collected:
     """A histogram as it is at this moment."""
     points = [
         HistogramDataPoint(
@@ -63,7 +60,11 @@ class Envelope:
         self._resource = Resource(dict(resource))
         self._scope = InstrumentationScope(SCOPE, version, SCHEMA_URL)
 
-    def wrap(self, metrics: Sequence[Collected]) -> MetricsData:
-        """One collection."""
-        scope = ScopeMetrics(self._scope, metrics, SCHEMA_URL)
+    def wrap(self, reading: Reading) -> MetricsData:
+        """One collection; instruments that have nothing to tell are left out."""
+        now = reading.now_ns
+        read = [_counts(metric, cells, now) for metric, cells in reading.counts]
+        read += [_spreads(metric, cells, now) for metric, cells in reading.spreads]
+        read += [_counts(metric, cells, now) for metric, cells in reading.observed]
+        scope = ScopeMetrics(self._scope, [one for one in read if one.data.data_points], SCHEMA_URL)
         return MetricsData([ResourceMetrics(self._resource, [scope], self._resource.schema_url)])

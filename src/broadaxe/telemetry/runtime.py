@@ -114,7 +114,7 @@ class Telemetry:
 
     def scrape(self) -> Reply:
         """The Prometheus page; a route for a `HttpListener`."""
-        return Reply(200, render(self.metrics.collect()).encode(), CONTENT_TYPE)
+        return Reply(200, render(self.metrics.read()).encode(), CONTENT_TYPE)
 
     def stats(self) -> ExportStats:
         """What became of every span so far."""
