@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("broadaxe.telemetry")
 
+_AFTER_FAULT = 1.0
+"""Seconds that the export pauses after an error that nobody foresaw."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExportStats:
@@ -48,6 +51,7 @@ class SpanExporter(Attempt):
         self._gate = asyncio.Semaphore(options.tuning.concurrency)
         self._queue = SpanQueue(options.tuning, clock, self._wake.set)
         self._complaint = RateLimited(_logger, clock, 60.0)
+        self._fault_logger = RateLimited(_logger, clock, 60.0)
         self._pump_task: asyncio.Task[None] | None = None
         self._sends: set[asyncio.Task[None]] = set()
         self._flushing = False
@@ -101,15 +105,31 @@ class SpanExporter(Attempt):
 
     async def _pump(self) -> None:
         while True:
-            await self._company()
-            await self._gate.acquire()
+            try:
+                await self._company()
+                await self._hand_over()
+            except Exception as error:
+                # The export must not end in silence; and a fault that stays must not take the processor.
+                self._fault_logger.exception("could not send spans (%s: %.200s)", type(error).__name__, error)
+                await asyncio.sleep(_AFTER_FAULT)
+
+    async def _hand_over(self) -> None:
+        """Gives a batch to a task that sends it, as soon as one more may be under way."""
+        await self._gate.acquire()
+        batch: Batch | None = None
+        task: asyncio.Task[None] | None = None
+        try:
             batch = self._queue.take()
-            if batch is None:
+            if batch is not None:
+                task = asyncio.get_running_loop().create_task(self._deliver(batch), name="telemetry-send")
+                self._sends.add(task)
+                task.add_done_callback(self._sends.discard)
+        finally:
+            if task is None:
                 self._gate.release()
-                continue
-            task = asyncio.get_running_loop().create_task(self._deliver(batch), name="telemetry-send")
-            self._sends.add(task)
-            task.add_done_callback(self._sends.discard)
+                if batch is not None:
+                    self._queue.settle(batch, lost=DROP_EXPORT_FAILED)
+                    self._settled.set()
 
     async def _company(self) -> None:
         """Waits until a batch is full, or the first span of one has waited long enough; idle, it sleeps."""
@@ -128,15 +148,16 @@ class SpanExporter(Attempt):
         try:
             request = self._envelope.wrap(batch.spans)
             response = await self._client.export(TRACES_METHOD, request, self)
+            rejected = self._rejected(response)
         except ExportError as error:
             self.failed(str(error))
             self._queue.settle(batch, lost=DROP_EXPORT_FAILED)
-        except Exception:
+        except Exception as error:
             # A fault of ours must not leave the batch pending for ever.
-            _logger.exception("could not send a batch of spans")
+            self._fault_logger.exception("could not send spans (%s: %.200s)", type(error).__name__, error)
             self._queue.settle(batch, lost=DROP_EXPORT_FAILED)
         else:
-            self._queue.settle(batch, rejected=self._rejected(response))
+            self._queue.settle(batch, rejected=rejected)
             self._recovered()
         finally:
             self._gate.release()

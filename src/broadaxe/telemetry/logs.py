@@ -120,7 +120,14 @@ class RateLimited:
         self._kept_back = 0
 
     def warning(self, message: str, *args: object) -> None:
-        """Logs a warning, unless the interval (seconds) since the last one has not passed."""
+        """Logs a warning, unless the interval (seconds) since the last line has not passed."""
+        self._tell(logging.WARNING, message, args)
+
+    def exception(self, message: str, *args: object) -> None:
+        """The same for an error, with the traceback of the exception that is being handled."""
+        self._tell(logging.ERROR, message, args)
+
+    def _tell(self, level: int, message: str, args: tuple[object, ...]) -> None:
         now = self._clock.monotonic()
         if self._next is not None and now < self._next:
             self._kept_back += 1
@@ -129,7 +136,7 @@ class RateLimited:
         if self._kept_back:
             message += f" ({self._kept_back} like it since the last line)"
         self._kept_back = 0
-        self._logger.warning(message, *args)
+        self._logger.log(level, message, *args, exc_info=level >= logging.ERROR)
 
     def reset(self) -> None:
         """Starts afresh: what was kept back is forgotten. The interval still holds."""

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.sdk.metrics.export import MetricsData
 
 from broadaxe.clock import Clock
 from broadaxe.telemetry.attempt import METRICS_METHOD, Attempt, ExportError
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger("broadaxe.telemetry")
 
 
+def _encode(data: MetricsData) -> bytes:
+    try:
+        return encode_metrics(data).SerializeToString()
+    except Exception as error:
+        # The encoder's text begins with the instrument and all its data, and ends with what is wrong.
+        text = " ".join(str(error).split())
+        told = text if len(text) <= 200 else f"{text[:80]} ... {text[-120:]}"
+        raise ExportError(f"not to be written as OTLP: {type(error).__name__}: {told}") from error
+
+
 class MetricExporter(Attempt):
     """Collects and sends all instruments every interval. A failure loses nothing: the state is cumulative."""
 
@@ -30,6 +41,7 @@ class MetricExporter(Attempt):
         self._client = client
         self._metrics = metrics
         self._complaint = RateLimited(_log, clock, 60.0)
+        self._fault_logger = RateLimited(_log, clock, 60.0)
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.exported = 0
@@ -49,16 +61,19 @@ class MetricExporter(Attempt):
                 await self.send()
 
     async def send(self) -> None:
-        """Sends the present state once."""
-        data = self._metrics.collect()
-        if data is None:
-            return
+        """Sends the present state once. It never raises: the next interval tries again."""
         try:
-            request = encode_metrics(data).SerializeToString()
+            data = self._metrics.collect()
+            if data is None:
+                return
+            request = _encode(data)
             within = self._options.tuning.metric_timeout
             await self._client.export(METRICS_METHOD, request, self, within=within)
         except ExportError as error:
             self.failed(str(error))
+        except Exception as error:
+            # A fault of ours must not end the export for good.
+            self._fault_logger.exception("could not export metrics (%s: %.200s)", type(error).__name__, error)
         else:
             self.exported += 1
 
