@@ -117,8 +117,11 @@ async def test_session_that_dies_with_unsent_messages_sends_them_on_the_next(
 
 @soak
 async def test_sdk_worker_killed_its_tasks_run_elsewhere_and_end(
-    cluster: Cluster, client: Client, tmp_path: Path
+    new_cluster: NewCluster, tmp_path: Path
 ) -> None:
+    # The SDK's worker beats every four seconds: it is not to be taken for dead between two beats.
+    cluster = await new_cluster(SERVER_WORKER_DEAD_AFTER="10s")
+    await cluster.start()
     notes = tmp_path / "notes.jsonl"
     notes.touch()
 
@@ -136,7 +139,7 @@ async def test_sdk_worker_killed_its_tasks_run_elsewhere_and_end(
         return [json.loads(line) for line in notes.read_text().splitlines()]
 
     listening = "SELECT count(*) FROM worker WHERE listening_since IS NOT NULL"
-    async with await start("first") as first:
+    async with Client(cluster.address, cluster.token, History()) as client, await start("first") as first:
         await cluster.until_value(listening, 1, 30.0)
         runs = await client.trigger_many(WORKFLOW, 5, seconds=2.0)
         await until(lambda: len(noted()) == 5, "five tasks under way", 20.0)
