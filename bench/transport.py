@@ -2,9 +2,11 @@
 
 `python -m bench.transport` starts a server of each kind in a process of its own and loads them in turns.
 The load sends ready-made messages, so that it is not what is measured. Each call has a token that is checked
-(from a cache, as in production), a rate limit, a time-out of its own, and is counted in the metrics.
+(from a cache, as in production), a rate limit and a time-out of its own. The lean server is also measured
+with metrics, which are off unless somebody wants them.
 `answered` is a handler that answers at once, `committed` one that waits for something others wait for too.
-The server of grpc-go (`bench/grpc_go`) does the same around a call; it is left out where Go is not at hand.
+The server of grpc-go (`bench/grpc_go`) does the same around a call, with metrics; it is left out where Go is
+not at hand.
 """
 
 import argparse
@@ -19,7 +21,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import uvloop
@@ -124,7 +126,7 @@ class Servicer:
 async def serve(options: argparse.Namespace) -> None:
     """A server of one kind until it is ended."""
     clock = SystemClock()
-    telemetry = Telemetry(TelemetryOptions(prometheus_enabled=True), clock, SystemIds())
+    telemetry = Telemetry(TelemetryOptions(prometheus_enabled=options.metrics), clock, SystemIds())
     observer = TelemetryObserver(telemetry.tracer, telemetry.metrics)
     pipeline = Pipeline(Tokens(), RateLimiter(clock, 1e9), observer, clock)
     tls = None
@@ -142,9 +144,13 @@ async def serve(options: argparse.Namespace) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(kind: str, folder: Path | None) -> AsyncIterator[tuple[ChildProcess, int]]:
+async def running(
+    kind: str, folder: Path | None, *, metrics: bool = False
+) -> AsyncIterator[tuple[ChildProcess, int]]:
     """A server in a process of its own; the process and its port."""
-    options = [] if folder is None else ["--tls", folder]
+    options: list[object] = [] if folder is None else ["--tls", folder]
+    if metrics:
+        options.append("--metrics")
     if kind == GRPC_GO:
         start = ChildProcess.start(find("grpc-go-server", build=True), *map(str, options), name=kind)
     else:
@@ -242,14 +248,30 @@ CASES = (
 )
 
 
-def servers() -> list[str]:
+class Kind(NamedTuple):
+    """A server to be measured."""
+
+    title: str
+    name: str
+    tls: bool = False
+    metrics: bool = False
+
+
+def servers() -> list[Kind]:
     """Whom to measure."""
+    kinds = [
+        Kind("grpcio", "grpcio"),
+        Kind("grpcio TLS", "grpcio", tls=True),
+        Kind("lean", "lean"),
+        Kind("lean, metrics", "lean", metrics=True),
+        Kind("lean TLS", "lean", tls=True),
+    ]
     try:
         find("grpc-go-server", build=True)
     except NotHere as reason:
         print(f"without grpc-go: {reason}", file=sys.stderr)
-        return ["grpcio", "lean"]
-    return ["grpcio", "lean", GRPC_GO]
+        return kinds
+    return [*kinds, Kind(GRPC_GO, GRPC_GO), Kind(f"{GRPC_GO} TLS", GRPC_GO, tls=True)]
 
 
 async def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
@@ -264,21 +286,20 @@ async def measure(options: argparse.Namespace) -> dict[str, dict[str, float]]:
         async with contextlib.AsyncExitStack() as stack:
             loads: dict[str, Load] = {}
             for kind in servers():
-                for tls in (False, True):
-                    child, port = await stack.enter_async_context(running(kind, folder if tls else None))
-                    own = context if tls else None
-                    loads[kind + (" TLS" if tls else "")] = Load(child, port, own, options.seconds)
+                server = running(kind.name, folder if kind.tls else None, metrics=kind.metrics)
+                child, port = await stack.enter_async_context(server)
+                loads[kind.title] = Load(child, port, context if kind.tls else None, options.seconds)
             for _ in range(options.rounds):
                 for title, path, callers in CASES:
-                    for server, load in loads.items():
+                    for column, load in loads.items():
                         if path == STREAM:
                             found = await load.streamed(callers)
                         elif callers == TOGETHER:
                             found = await load.alone(path)
                         else:
                             found = await load.unary(path, callers)
-                        print(f"{server:12} {title:55} {found:8.1f} us", file=sys.stderr, flush=True)
-                        figures.setdefault(title, {}).setdefault(server, []).append(found)
+                        print(f"{column:14} {title:55} {found:8.1f} us", file=sys.stderr, flush=True)
+                        figures.setdefault(title, {}).setdefault(column, []).append(found)
     return {
         title: {server: statistics.median(found) for server, found in row.items()}
         for title, row in figures.items()
@@ -290,6 +311,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--serve", dest="transport", choices=("grpcio", "lean"), help="be a server")
     parser.add_argument("--tls", help="for a server: folder with `server.crt` and `server.key`")
+    parser.add_argument("--metrics", action="store_true", help="for a server: metrics on")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()

@@ -107,7 +107,10 @@ class EngineSettings:
         "engine.workerDeadAfter",
         POSITIVE_DURATION,
         default="30s",
-        meaning="Silence after which a worker counts as dead and its tasks go to others.",
+        meaning=(
+            "Silence after which a worker counts as dead and its tasks go to others. "
+            "The SDKs send a heartbeat every four seconds."
+        ),
     )
     worker_silent_after: float = used(
         "SERVER_WORKER_SILENT_AFTER",
