@@ -494,6 +494,33 @@ async def test_call_that_comes_whole_counts_against_the_limits() -> None:
     await side.hang_up()
 
 
+@pytest.mark.parametrize("apart", [False, True])
+async def test_call_that_crosses_the_goodbye_is_let_pass_and_the_others_are_answered(apart: bool) -> None:
+    side = Side()
+    encoder = Encoder()
+
+    def call(stream: int, path: str, message: Any) -> list[bytes]:
+        body = prefixed(message.SerializeToString())
+        return [frame(1, 4, stream, _head(encoder, path)), frame(0, 1, stream, body)]
+
+    await side.feed(START, *call(1, REGISTER, register("wait")))
+    side.connection.leave()
+    await side.feed(frame(6, 1, 0, b"goodbye!"))  # the answer to the ping of the goodbye
+    farewell = _Answers(side.take()).others
+    assert [payload[:8] for kind, _, payload in farewell if kind == 7][-1] == bytes((0, 0, 0, 1, 0, 0, 0, 0))
+    crossing = [part for stream in range(3, 3003, 2) for part in call(stream, PUSH, _push())]
+    crossing += [frame(8, 0, 5, (100).to_bytes(4, "big")), frame(3, 0, 7, (8).to_bytes(4, "big"))]
+    await side.feed(*(crossing if apart else [b"".join(crossing)]))
+    answers = _Answers(side.take())
+    assert (answers.fields, answers.others, side.pipe.closed) == ({}, [], False)
+    side.servicer.release.set()
+    await settle()
+    answers = _Answers(side.take())
+    assert ("grpc-status", "0") in answers.fields[1][-1][0]
+    assert side.pipe.closed
+    await side.hang_up()
+
+
 async def test_refusal_waits_for_the_first_sign_of_the_request_but_not_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -25,7 +25,17 @@ class _Fire:
 async def schedule_problems(
     connection: "asyncpg.Connection[asyncpg.Record]", *, settled_by: datetime | None = None
 ) -> list[str]:
-    """What does not hold. `settled_by`: planned runs due before it must have been dealt with."""
+    """What does not hold. `settled_by`: planned runs due before it must have been dealt with.
+
+    Engines may be at work meanwhile: everything is read of one moment.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        return await _problems(connection, settled_by)
+
+
+async def _problems(
+    connection: "asyncpg.Connection[asyncpg.Record]", settled_by: datetime | None
+) -> list[str]:
     runs = {record[0] for record in await connection.fetch(_RUNS)}
     fires: dict[UUID, list[_Fire]] = {}
     for source, due_at, until, run_id in await connection.fetch(_FIRES):

@@ -152,7 +152,9 @@ class Connection(Link):
 
     def _late(self, number: int, what: str) -> None:
         """A frame for a stream that is not open."""
-        if number == 0 or number > self.last:
+        if self.left and number > self.last:
+            return  # of a call that crossed our goodbye: its client repeats it elsewhere
+        if self.never_opened(number):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"{what} on a stream that is not open")
         if number not in self._ended:
             raise StreamFault(ErrorCode.STREAM_CLOSED)
@@ -241,7 +243,6 @@ class Connection(Link):
             self._forget_early(number)
         elif self.left:
             self._heads.skip(block)
-            self.nuisances.spend()
         else:
             self._open(number, block, ended)
 
@@ -295,7 +296,7 @@ class Connection(Link):
         """RST_STREAM: the client no longer wants an answer."""
         if len(payload) != 4:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM is not four bytes long")
-        if number == 0 or number > self.last:
+        if self.never_opened(number):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "RST_STREAM on a stream that is not open")
         self._resets.spend()
         self._forget_early(number)

@@ -285,10 +285,14 @@ class Link(asyncio.Protocol, ABC):
             if not credit:
                 raise StreamFault(ErrorCode.PROTOCOL_ERROR)
             stream.credit(credit)
-        elif number > self.last or (number == 0 and not credit):
+        elif (number and self.never_opened(number)) or (number == 0 and not credit):
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a WINDOW_UPDATE out of place")
         elif number == 0:
             self.sender.credit(credit)
+
+    def never_opened(self, number: int) -> bool:
+        """No frame may come for this stream. After our goodbye the peer may have opened streams that we let pass."""
+        return number == 0 or (number > self.last and not self.left)
 
     def count(self, size: int) -> None:
         """So many bytes of DATA came: let the peer send as many more, now and then."""
