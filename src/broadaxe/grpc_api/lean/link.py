@@ -291,7 +291,7 @@ class Link(asyncio.Protocol, ABC):
             self.sender.credit(credit)
 
     def never_opened(self, number: int) -> bool:
-        """No frame may come for this stream. After our goodbye the peer may have opened streams that we let pass."""
+        """No frame may come for this stream. (After our goodbye the peer may open some that we let pass.)"""
         return number == 0 or (number > self.last and not self.left)
 
     def count(self, size: int) -> None:
