@@ -59,16 +59,17 @@ class RateLimiter:
         rate = self._rates[group]
         if rate <= 0:
             return
+        burst = rate if rate > 1.0 else 1.0
         now = self._monotonic()
         key = (token_id.int, group)  # a UUID is hashed in Python, a number is not
         bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[key] = _Bucket(max(rate, 1.0), now)
+            bucket = self._buckets[key] = _Bucket(burst, now)
             if len(self._buckets) > self._capacity:
                 self._buckets.popitem(last=False)
         tokens = bucket.tokens + (now - bucket.at) * rate
-        if tokens > rate and tokens > 1.0:
-            tokens = max(rate, 1.0)
+        if tokens > burst:
+            tokens = burst
         bucket.at = now
         if now - bucket.moved > _MOVED_EVERY:
             bucket.moved = now

@@ -45,11 +45,8 @@ class Calls:
         route = self._routes.get(head.path)
         if route is None or not (route.single and head.simple) or (timeout is not None and timeout <= 0):
             return False
-        stream.route = route
         stream.heard = stream.ended_in = True
-        stream.takes_gzip = head.encoding == GZIP and head.takes_gzip
-        if timeout is not None:
-            stream.deadline = self._monotonic() + timeout
+        self._prepare(stream, route, timeout)
         self._start(stream, request)
         if stream.deadline is not None and not stream.ended_out:
             stream.deadline_key = self._deadlines.add(stream, stream.deadline)
@@ -67,17 +64,23 @@ class Calls:
         if route is None:
             stream.finish(Code.UNIMPLEMENTED, self._unknown(head.path))
             return
-        if timeout is not None:
-            if timeout <= 0:
-                stream.expire()
-                return
-            stream.deadline = self._monotonic() + timeout
+        if timeout is not None and timeout <= 0:
+            stream.expire()
+            return
+        self._prepare(stream, route, timeout)
+        if stream.deadline is not None:
             stream.deadline_key = self._deadlines.add(stream, stream.deadline)
-        stream.route = route
         stream.streams_in = route.streams_in
-        stream.takes_gzip = head.encoding == GZIP and head.takes_gzip
         if route.streams_in:
             self._start(stream, stream)
+
+    def _prepare(self, stream: Stream, route: Route, timeout: float | None) -> None:
+        """Tell a stream what its head says about the call."""
+        head = stream.head
+        stream.route = route
+        stream.takes_gzip = head.encoding == GZIP and head.takes_gzip
+        if timeout is not None:
+            stream.deadline = self._monotonic() + timeout
 
     def serve(self, stream: Stream, request: bytes) -> None:
         """The only request of a call is there."""
