@@ -358,6 +358,16 @@ async def test_embedded_postgres_killed_itself_is_started_again_by_its_server(tm
         await postgres.stop()
 
 
+def watches(pid: int) -> int:
+    """How many descriptors of this process watch that one, or one that is gone (0 where there is no /proc)."""
+    count = 0
+    for entry in Path("/proc/self/fdinfo").glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            lines = entry.read_text().splitlines()
+            count += f"Pid:\t{pid}" in lines or "Pid:\t-1" in lines
+    return count
+
+
 @pytest.mark.parametrize("told", [True, False], ids=["the kernel tells", "looked for"])
 async def test_ended_returns_at_the_end_of_a_process_or_of_its_patience(
     told: bool, monkeypatch: pytest.MonkeyPatch
@@ -367,16 +377,17 @@ async def test_ended_returns_at_the_end_of_a_process_or_of_its_patience(
     command = [sys.executable, "-c", "input()"]
     process = await asyncio.to_thread(subprocess.Popen, command, stdin=subprocess.PIPE)
     try:
-        files = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
         await ended(process, 0.01)
         assert process.poll() is None
-        assert not files or len(os.listdir("/proc/self/fd")) == files
+        assert watches(process.pid) == 0
         waiting = asyncio.create_task(ended(process, 60.0))
+        expected = told and sys.platform == "linux"
+        await until(lambda: watches(process.pid) == expected, "the process is watched")
         process.kill()
         await asyncio.wait_for(waiting, 30)
         await until(lambda: process.poll() is not None, "the process is known to have ended", 30)
         await asyncio.wait_for(ended(process, 60.0), 30)
-        assert not files or len(os.listdir("/proc/self/fd")) == files
+        assert watches(process.pid) == 0
     finally:
         process.kill()
         process.communicate()
