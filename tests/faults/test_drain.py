@@ -163,11 +163,13 @@ async def test_rolling_change_under_load_loses_nothing_and_goes_back(
                 new = await cluster.launch(
                     SERVER_HEALTHCHECK_PORT=str(health), SERVER_PROMETHEUS_ENABLED="false"
                 )
-                await until(partial(lives, health), "the next engine lives", 20.0, period=0.05)
+                # As a supervisor that changes engines without a gap does: the next one is there first.
+                await new.wait_line(READY, 30.0)
+                mark = new.mark
                 gap = await ended(old)
                 began = clock.monotonic()
-                await new.wait_line(READY, 30.0)
-                print(f"drained in {gap:.2f} s, the next was ready {clock.monotonic() - began:.2f} s later")
+                await new.wait_line(OWNS, 30.0, since=mark)
+                print(f"drained in {gap:.2f} s, the next owned {clock.monotonic() - began:.2f} s later")
                 old = new
             release(pace, TASKS)
             async with asyncio.timeout(90):
