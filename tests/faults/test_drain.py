@@ -121,6 +121,35 @@ async def test_sigterm_while_the_database_is_away_exits_in_time(
         assert await cluster.value("SELECT attempt FROM task WHERE id = $1", run_id) == 0
 
 
+async def test_sigterm_serves_on_for_the_shutdown_wait_told_not_ready(new_cluster: NewCluster) -> None:
+    cluster = await new_cluster(SERVER_SHUTDOWN_WAIT="10m")
+    server = await cluster.start("server")
+    mark = server.mark
+    server.terminate()
+    await server.wait_line("serving on for 600 s", since=mark)
+    assert (await cluster.health("/ready"), await cluster.health("/live")) == (500, 200)
+    assert (await page(cluster.rest_port, "/api/ready"), await page(cluster.rest_port, "/api/live")) == (
+        500,
+        200,
+    )
+    # Who comes now, sent here by a balancer that has not noticed, is served.
+    async with Client(cluster.address, cluster.token, History()) as client:
+        await client.put_workflow(FLOW)
+        worker = await RawWorker.register(client, "one", FLOW)
+        worker.auto = worker.complete
+        async with worker:
+            await client.trigger_many(FLOW, 3)
+            await cluster.until_settled(30)
+            print(f"after the second signal: {await ended(server):.2f} s")
+            assert worker.stream_ends == [Code.OK]
+        await verify(cluster.dsn, client.history)
+
+
+async def test_sigterm_ends_by_itself_after_the_shutdown_wait(new_cluster: NewCluster) -> None:
+    cluster = await new_cluster(SERVER_SHUTDOWN_WAIT="300ms")
+    assert await ended(await cluster.start()) > 0.3
+
+
 async def test_second_engine_is_ready_beside_the_first_and_stays_so_alone(cluster: Cluster) -> None:
     first = await cluster.start()
     second_health = free_port()

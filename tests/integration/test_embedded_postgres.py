@@ -359,7 +359,7 @@ async def test_embedded_postgres_killed_itself_is_started_again_by_its_server(tm
 
 
 def watches(pid: int) -> int:
-    """How many descriptors of this process watch that one, or one that is gone (0 where there is no /proc)."""
+    """How many descriptors here watch that process, or one that is gone (0 where there is no /proc)."""
     count = 0
     for entry in Path("/proc/self/fdinfo").glob("*"):
         with contextlib.suppress(FileNotFoundError):

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import random
+import socket
 import struct
 import weakref
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from hpack import Decoder, Encoder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lean_peer import Judge, Side, request_head, settle
-from toy_server import listen, register
+from toy_server import listen, register, serving
 
 from broadaxe.grpc_api.lean import stream as stream_module
 from broadaxe.grpc_api.lean.frames import PREFACE, ErrorCode, frame
@@ -614,6 +615,17 @@ async def test_stop_resets_the_stream_whose_client_still_sends_before_it_closes(
     assert written.endswith(frame(3, 0, 1, bytes(4)))
     assert side.pipe.closed
     await side.hang_up()
+
+
+async def test_stop_lets_those_in_who_knocked_before_it_and_says_goodbye() -> None:
+    async with serving(LeanSettings(port=0)) as toy:
+        with socket.create_connection(("127.0.0.1", toy.server.port), timeout=30) as knocking:
+            # The kernel has let it in; the server's loop had no turn since.
+            knocking.sendall(START)
+            stop = asyncio.create_task(toy.server.stop(10))
+            heard = await asyncio.to_thread(knocking.makefile("rb").read)
+        await stop
+    assert frame(7, 0, 0, bytes(4) + bytes(4) + b"the server is stopping") in heard
 
 
 async def test_metadata_of_the_handler_goes_out_even_when_no_message_does() -> None:

@@ -227,6 +227,22 @@ async def test_health_watch_tells_the_stop_and_ends() -> None:
     ]
 
 
+async def test_health_tells_that_the_server_is_about_to_stop_while_it_serves_on() -> None:
+    async with serving(listening(health=True)) as toy, client(toy.target) as calls:
+        stub = health_pb2_grpc.HealthStub(calls.channel)
+        stream = stub.Watch(health_pb2.HealthCheckRequest())
+        first = await stream.read()
+        toy.pipeline.leaving.set()
+        second = await stream.read()
+        assert (await stub.Check(health_pb2.HealthCheckRequest())).status == second.status
+        assert (await _push(calls)).payload == "{}"
+        assert not stream.done()
+    assert [first.status, second.status] == [
+        health_pb2.HealthCheckResponse.SERVING,
+        health_pb2.HealthCheckResponse.NOT_SERVING,
+    ]
+
+
 async def _reflect(calls: Any, **request: str) -> Any:
     stub = reflection_pb2_grpc.ServerReflectionStub(calls.channel)
     stream = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(**request)]))

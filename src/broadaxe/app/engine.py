@@ -55,8 +55,9 @@ def filter_limits(settings: Settings) -> FilterLimits:
 class EnginePart:
     """The parts of the engine that SERVER_SERVICES names, whatever the other engines on the database run."""
 
-    def __init__(self, shared: Shared, *, share_port: bool) -> None:
-        """`share_port`: the next process of a rolling change may listen on the same gRPC port."""
+    def __init__(self, shared: Shared, leaving: asyncio.Event, *, share_port: bool) -> None:
+        """`leaving`: set when the process is about to stop. `share_port`: the next process of a rolling
+        change may listen on the same gRPC port."""
         settings = shared.settings
         self._shared = shared
         self.services = EngineServices.of(settings.runtime.services)
@@ -80,6 +81,7 @@ class EnginePart:
             observer,
             shared.clock,
             encode_detail=encode_detail,
+            leaving=leaving,
         )
         servicers = (
             DispatcherServicer(self.core, shared.clock, shared.version),
@@ -92,6 +94,7 @@ class EnginePart:
         self._server = make_transport(methods, pipeline, shared, share_port=share_port)
         self._health = Health(shared.version)
         self._health.add_live("ownership", self.core.ownership.alive)
+        self._health.add_ready("stopping", lambda: not leaving.is_set())
         self._health.add_ready("database", lambda: shared.ledger.state.available)
         self._health.add_ready("scheduling", lambda: self.core.ready)
         if self.services.serves:

@@ -1,7 +1,8 @@
 """One process: the engine, the API server or both, from start to a clean stop.
 
 Start: telemetry, database, health port, engine (waits for the lease), then the ports that take traffic.
-Stop: not ready, engine drains, streams end, lease goes to the next process, database, telemetry last.
+Stop: not ready, serves on until balancers have noticed, engine drains, streams end, lease goes to the next
+process, database, telemetry last.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 from broadaxe.app.collection import settle_collector
@@ -58,6 +59,7 @@ class Process:
         self._roles = roles
         self._parts = AsyncExitStack()
         self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
         self.engine: EnginePart | None = None
         self.rest: RestPart | None = None
         self.shared: Shared | None = None
@@ -73,9 +75,9 @@ class Process:
         self.shared = shared
         try:
             if self._roles.engine:
-                self.engine = EnginePart(shared, share_port=self._roles.share_port)
+                self.engine = EnginePart(shared, self._stop, share_port=self._roles.share_port)
             if self._roles.api:
-                self.rest = RestPart(shared, self.engine)
+                self.rest = RestPart(shared, self._stop, self.engine)
             await shared.telemetry.start()
             self._parts.push_async_callback(shared.telemetry.shutdown, FLUSH_DEADLINE)
             await shared.ledger.open()
@@ -136,7 +138,9 @@ class Process:
         return " ".join(parts)
 
     def ask_to_stop(self) -> None:
-        """Begin the stop; safe to repeat."""
+        """Begin the stop; told again, do not wait for balancers any more."""
+        if self._stop.is_set():
+            self._hurry.set()
         self._stop.set()
 
     @property
@@ -154,6 +158,14 @@ class Process:
     async def until_stopped(self) -> None:
         """Wait for `ask_to_stop`."""
         await self._stop.wait()
+
+    async def linger(self, seconds: float) -> None:
+        """Serve on, told not ready, for so long or until `ask_to_stop` is called again."""
+        if seconds and self.failure is None:
+            log.info("not ready any more; serving on for %g s, or until the next signal", seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._hurry.wait()
 
     async def stop(self) -> None:
         """Stop everything in order; never raises for what was already gone."""
@@ -184,6 +196,7 @@ async def serve(
             settle_collector()
             print(process.ready_line(), flush=True)
             await process.until_stopped()
+            await process.linger(loaded.settings.runtime.shutdown_wait)
     except SettingsError:
         await process.stop()
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from functools import partial
@@ -143,7 +144,8 @@ class InternalTokens:
 class RestPart:
     """The REST port."""
 
-    def __init__(self, shared: Shared, engine: EnginePart | None) -> None:
+    def __init__(self, shared: Shared, leaving: asyncio.Event, engine: EnginePart | None) -> None:
+        """`leaving`: set when the process is about to stop. `engine`: where it is in this process."""
         settings = shared.settings
         self._shared = shared
         self._client: EngineClient | None = None
@@ -164,7 +166,7 @@ class RestPart:
             shared.clock,
             shared.telemetry.tracer,
             shared.telemetry.metrics,
-            lambda: shared.ledger.state.available,
+            lambda: shared.ledger.state.available and not leaving.is_set(),
             RestOptions(version=shared.version, allowed_origins=settings.api.allowed_origins),
             self._evaluator,
         )

@@ -1,5 +1,6 @@
 """gRPC's own health service (`grpc.health.v1`): open to anyone, since probes have no token."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -14,10 +15,11 @@ SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"]
 
 
 class HealthServicer:
-    """Says SERVING for the server (the empty name) and each of its services until it begins to stop."""
+    """Says SERVING for the server (the empty name) and each of its services until it is about to stop."""
 
-    def __init__(self, services: Iterable[str]) -> None:
+    def __init__(self, services: Iterable[str], leaving: asyncio.Event) -> None:
         self._services = frozenset(services) | {""}
+        self._leaving = leaving
 
     def methods(self) -> list[Method]:
         """Check and Watch."""
@@ -32,17 +34,18 @@ class HealthServicer:
         """The present state; raises `NotFound` for a service that is not here."""
         if request.service not in self._services:
             raise NotFound(f"there is no service {request.service}")
-        return _status(not call.closing.is_set())
+        return _status(not self._leaving.is_set())
 
     async def watch(self, request: Any, call: Call) -> AsyncIterator[Message]:
         """The state now and when it changes; a service that is not here is unknown, which is no error."""
         if request.service in self._services:
-            yield _status(True)
-            await call.closing.wait()
+            if not self._leaving.is_set():
+                yield _status(True)
+                await self._leaving.wait()
             yield _status(False)
         else:
             yield health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
-            await call.closing.wait()
+        await call.closing.wait()
 
 
 def _status(serving: bool) -> Message:

@@ -57,7 +57,9 @@ class Pipeline:
         observer: Observer,
         clock: Clock,
         encode_detail: DetailEncoder = message_detail,
+        leaving: asyncio.Event | None = None,
     ) -> None:
+        """`leaving`: set by whoever knows that the server is about to stop."""
         self._authenticator = authenticator
         self._limiter = limiter
         self._observer = observer
@@ -65,6 +67,8 @@ class Pipeline:
         self._monotonic = clock.monotonic
         self._encode_detail = encode_detail
         self._streams: set[_Stream] = set()
+        self.leaving = leaving if leaving is not None else asyncio.Event()
+        """New callers should go elsewhere; who comes all the same is served. Set by `drain` at the latest."""
         self.closing = asyncio.Event()
         """For the `closing` of every call."""
 
@@ -191,6 +195,7 @@ class Pipeline:
         Handlers are told first (`call.closing`); those that are still there after `patience` seconds are
         cancelled where they wait. New streams are refused from now on; unary calls are served.
         """
+        self.leaving.set()
         self.closing.set()
         waits = [asyncio.ensure_future(stream.done.wait()) for stream in self._streams]
         if waits:

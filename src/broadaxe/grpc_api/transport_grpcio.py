@@ -93,7 +93,9 @@ class GrpcioServer:
     def __init__(
         self, methods: Iterable[Method], pipeline: Pipeline, clock: Clock, settings: GrpcioSettings
     ) -> None:
-        self._methods = with_own_services(methods, health=settings.health, reflection=settings.reflection)
+        self._methods = with_own_services(
+            methods, leaving=pipeline.leaving, health=settings.health, reflection=settings.reflection
+        )
         self._pipeline = pipeline
         self._monotonic = clock.monotonic
         self._settings = settings

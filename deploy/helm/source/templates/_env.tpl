@@ -56,6 +56,7 @@ DATABASE_POSTGRES_SSL_MODE: disable
 ADMIN_EMAIL: {{ $shared.defaultAdminEmail | quote }}
 {{- end }}
 {{- else }}
+SERVER_SHUTDOWN_WAIT: 5s
 {{- $front := include "broadaxe.front" .root }}
 {{- if ne .service "api" }}
 {{- with index (include "broadaxe.roles" .root | fromJson) .service }}

@@ -90,12 +90,22 @@ class RuntimeSettings:
         default="",
         meaning="Background services to leave out.",
     )
+    shutdown_wait: float = used(
+        "SERVER_SHUTDOWN_WAIT",
+        "runtime.shutdownWait",
+        DURATION,
+        default="0s",
+        meaning=(
+            "How long a process goes on serving after SIGTERM, told not ready, before it stops: the time in"
+            " which balancers notice. A second signal ends it."
+        ),
+    )
     shutdown_timeout: float = used(
         "SERVER_SHUTDOWN_TIMEOUT",
         "runtime.shutdownTimeout",
         POSITIVE_DURATION,
         default="30s",
-        meaning="How long a process may take to stop cleanly after SIGTERM, everything included.",
+        meaning="How long a process may take to stop cleanly after SIGTERM and SERVER_SHUTDOWN_WAIT.",
     )
     version_override: str = used(
         "SERVER_VERSION_OVERRIDE",

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from broadaxe.clock import Clock
 from broadaxe.grpc_api.call import Code, RpcError
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _BACKLOG = 1024
 _HANDSHAKE_TIMEOUT = 20.0
 _CUT_WAIT = 1.0
+_ADOPTION_WAIT = 0.5
 
 
 class LeanServer:
@@ -35,11 +36,15 @@ class LeanServer:
     def __init__(
         self, methods: Iterable[Method], pipeline: Pipeline, clock: Clock, settings: LeanSettings
     ) -> None:
-        self._methods = with_own_services(methods, health=settings.health, reflection=settings.reflection)
+        self._methods = with_own_services(
+            methods, leaving=pipeline.leaving, health=settings.health, reflection=settings.reflection
+        )
         self._pipeline = pipeline
         self._monotonic = clock.monotonic
         self._settings = settings
+        self._sockets: list[socket.socket] = []
         self._listeners: list[asyncio.Server] = []
+        self._context: ssl.SSLContext | None = None
         self._shared: Shared | None = None
         self._port = 0
         self.usage = Usage(settings.max_buffered_in_all)
@@ -81,7 +86,7 @@ class LeanServer:
                 listening.close()
             raise BindFailed(f"cannot listen on {address}: {error}") from error
         self._port = sockets[0].getsockname()[1]
-        self._shared = shared
+        self._sockets, self._context, self._shared = sockets, context, shared
 
     async def _bind(self, loop: asyncio.AbstractEventLoop) -> list[socket.socket]:
         """A socket for each address of the host, all on one port; raises OSError."""
@@ -117,8 +122,7 @@ class LeanServer:
         shared, self._shared = self._shared, None
         if shared is None:
             return
-        for listener in self._listeners:
-            listener.close()
+        await self._close_listeners(shared)
         # Clients are told to go elsewhere before their streams end, so that they do not come back here.
         shared.stopping = True
         for connection in tuple(shared.connections):
@@ -132,6 +136,28 @@ class LeanServer:
             await self._cut(shared)
         finally:
             emptied.cancel()
+
+    async def _close_listeners(self, shared: Shared) -> None:
+        """Listen no more. Who has been let in by the kernel and not by us would be cut off without a word:
+        it is let in, to be told to go to whoever listens now."""
+        accepted = [connection for listening in self._sockets for connection in _waiting_at(listening)]
+        for listener in self._listeners:
+            listener.close()
+        if accepted:
+            adopting = asyncio.gather(
+                *(self._adopt(shared, connection) for connection in accepted), return_exceptions=True
+            )
+            # Beyond that it is a TLS handshake with a client that says nothing.
+            await asyncio.wait([adopting], timeout=_ADOPTION_WAIT)
+            adopting.cancel()
+
+    async def _adopt(self, shared: Shared, connection: socket.socket) -> None:
+        await shared.loop.connect_accepted_socket(
+            lambda: Connection(shared),
+            connection,
+            ssl=self._context,
+            ssl_handshake_timeout=None if self._context is None else _HANDSHAKE_TIMEOUT,
+        )
 
     async def _cut(self, shared: Shared) -> None:
         refusal = RpcError(Code.UNAVAILABLE, "the server is stopping")
@@ -148,6 +174,17 @@ class LeanServer:
         except TimeoutError:
             for connection in tuple(shared.connections):
                 connection.abort()
+
+
+def _waiting_at(listening: socket.socket) -> Iterator[socket.socket]:
+    """The connections that wait to be accepted."""
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError:
+            return
+        connection.setblocking(False)
+        yield connection
 
 
 async def _emptied(shared: Shared) -> None:
