@@ -44,6 +44,9 @@ class Pipe(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
 
+    def can_write_eof(self) -> bool:
+        return True
+
     def write(self, data: Any) -> None:
         assert not self.closed
         self.written += data
@@ -60,6 +63,9 @@ class Pipe(asyncio.Transport):
             asyncio.get_running_loop().call_soon(self.on_close, None)
 
     abort = close
+
+    write_eof = close
+    """The peer closes as soon as it hears that nothing more comes."""
 
 
 class Side:

@@ -136,6 +136,9 @@ class ToyServicer:
         """Answer the payload; remember the call."""
         self._began(call)
         call.trace_parent(CHOSEN if request.key == "chosen" else None)
+        if request.key == "cancels itself" and (task := asyncio.current_task()) is not None:
+            task.cancel()
+            raise asyncio.CancelledError
         return events_pb2.Event(tenant_id=str(call.tenant_id), payload=request.payload)
 
     async def register(self, request: Any, call: Call) -> Any:
@@ -195,6 +198,9 @@ class ToyServicer:
                     await self.release.wait()
                 case "unknown":
                     raise NotFound("not found")
+                case "endless":
+                    while True:
+                        yield dispatcher_pb2.AssignedAction(action_id="x" * 500_000)
                 case count:
                     for number in range(int(count)):
                         yield dispatcher_pb2.AssignedAction(action_id=str(number))

@@ -7,7 +7,7 @@ import zlib
 import pytest
 from hpack import Decoder as Reference
 from hpack import Encoder
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broadaxe.grpc_api.call import Code, RpcError
@@ -146,6 +146,7 @@ def test_reader_block_that_was_kept_means_what_the_table_says_after_another_chan
     assert reader.read(by_index)[0].path == "/two"
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["/one", "/two", "/three"]), st.integers(-1, 3)), max_size=30))
 def test_reader_any_sequence_of_heads_is_what_the_reference_reads(calls: list[tuple[str, int]]) -> None:
     reader, reference, encoder = HeadReader(Decoder(), 16384), Reference(), Encoder()
@@ -166,6 +167,7 @@ def test_reader_list_beyond_the_limit_is_refused_and_the_next_is_read() -> None:
     assert _read(reader, encoder)[0].refusal is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=50), max_size=6), st.lists(st.integers(1, 9), max_size=40))
 def test_messages_come_out_whole_however_they_are_cut(sent: list[bytes], cuts: list[int]) -> None:
     data = b"".join(prefixed(message) for message in sent)
@@ -189,6 +191,7 @@ def test_messages_unknown_flag_is_refused() -> None:
         Messages(100).feed(b"\x02\x00\x00\x00\x00")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000))
 def test_inflated_gives_back_what_was_compressed(message: bytes) -> None:
     assert inflated(gzip.compress(message), GZIP, 2000) == message

@@ -28,12 +28,14 @@ def _huffman(text: bytes) -> bytes:
     return bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 @example(bytes(range(256)))
 def test_huffman_decodes_what_the_standards_table_encodes(text: bytes) -> None:
     assert huffman.decode(_huffman(text)) == text.decode("latin-1")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40))
 def test_huffman_of_any_bytes_agrees_with_the_reference(coded: bytes) -> None:
     try:
@@ -45,7 +47,7 @@ def test_huffman_of_any_bytes_agrees_with_the_reference(coded: bytes) -> None:
         assert huffman.decode(coded) == bytes(expected).decode("latin-1")
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(FIELDS, st.booleans(), st.sampled_from([None, 0, 60, 500, 4096])), max_size=8))
 def test_decode_of_a_connection_gives_back_every_list(
     blocks: list[tuple[list[tuple[str, str]], bool, int]],
@@ -58,7 +60,7 @@ def test_decode_of_a_connection_gives_back_every_list(
         assert decoder.decode(encoder.encode(raw, huffman=coded)) == fields
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=4))
 @example([b"\x3f\xe1\x1f", b"\x40\x01a\x01b", b"\xbe"])
 @example([b"\x82\x20"])
@@ -106,6 +108,7 @@ def test_decode_changes_are_counted_only_when_the_table_changes() -> None:
     assert decoder.changes == 1
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.binary(max_size=300))
 def test_literal_is_what_the_reference_decodes(name: bytes, value: bytes) -> None:
     decoded = Reference(max_header_list_size=1 << 30).decode(literal(name, value), raw=True)

@@ -18,6 +18,8 @@ from broadaxe.grpc_api.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
+_CANCELLED = "the call was cancelled"
+
 
 class Calls:
     """Runs the calls of all connections of a server."""
@@ -130,6 +132,11 @@ class Calls:
         except RpcError as error:
             stream.tell(call)
             stream.finish(error.code, error.message, status_details(error))
+        except asyncio.CancelledError:
+            if stream.task is not None:
+                raise  # `_done` answers
+            # Something in the handler has cancelled it before it ever waited: there is no task yet.
+            stream.finish(Code.CANCELLED, _CANCELLED)
         except Exception:
             log.exception("%s could not be answered", route.name)
             stream.finish(Code.INTERNAL, INTERNAL_MESSAGE)
@@ -157,4 +164,4 @@ class Calls:
         self.running.discard(task)
         if not stream.answered:
             # Something other than this transport has cancelled the task.
-            stream.finish(Code.CANCELLED, "the call was cancelled")
+            stream.finish(Code.CANCELLED, _CANCELLED)

@@ -1,6 +1,7 @@
 """Finds out whether a silent peer is still there."""
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from broadaxe.grpc_api.lean.frames import PING, frame
@@ -28,13 +29,13 @@ class Keepalive:
         self._write = write
         self._give_up = give_up
         self._timer: asyncio.TimerHandle | None = None
-        self.heard_at = loop.time()
-        """When the last bytes came, on the loop's clock."""
+        self.heard_at = -math.inf
+        """When the last bytes came, on the loop's clock. Before any time if none has: the clock is so coarse
+        that the first may come at the time of the beginning."""
 
     def start(self) -> None:
         """Expect the first bytes within the time-out."""
-        began = self.heard_at
-        self._timer = self._loop.call_later(self._timeout, self._asked, began)
+        self._timer = self._loop.call_later(self._timeout, self._asked, self.heard_at)
 
     def stop(self) -> None:
         """No more pings."""

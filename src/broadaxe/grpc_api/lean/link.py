@@ -29,7 +29,10 @@ _TEXTS_KEPT = 4096
 _WRITE_BUFFER = 256 * 1024
 _GOODBYE_PING = b"goodbye!"
 _GOODBYE_WAIT = 1.0
-_CLOSE_WAIT = 5.0
+CLOSE_WAIT = 5.0
+"""How long a peer may take to read what was written last, and to close too."""
+_FAULT_WAIT = 1.0
+"""The same of a peer that broke the rules or is one too many."""
 
 Handler = Callable[[int, int, bytes], None]
 
@@ -78,6 +81,8 @@ class Link(asyncio.Protocol, ABC):
         self._pings = PingPolicy(settings.min_ping_interval)
         self._leaving = self.left = self.dead = False
         self._goodbye: asyncio.TimerHandle | None = None
+        self._patience: asyncio.TimerHandle | None = None
+        self._resuming: asyncio.Handle | None = None
         self.all_handlers: tuple[Handler, ...] = (
             self.on_data,
             self.on_headers,
@@ -134,8 +139,9 @@ class Link(asyncio.Protocol, ABC):
         """Cancel what nobody waits for."""
         self.dead = self.sender.closed = True
         self.keepalive.stop()
-        if self._goodbye is not None:
-            self._goodbye.cancel()
+        for handle in (self._goodbye, self._patience, self._resuming):
+            if handle is not None:
+                handle.cancel()
         for stream in tuple(self.streams.values()):
             stream.abandon()
         self.untie()
@@ -153,14 +159,21 @@ class Link(asyncio.Protocol, ABC):
     def pause_writing(self) -> None:
         """The peer reads too slowly: nothing more is read of it, since most of that would be answered."""
         self.sender.pause()
+        if self._resuming is not None:
+            self._resuming.cancel()
         if not self.dead:
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """It has caught up. What it has sent is read before more is written: that may fill the transport
+        again at once, and pings and cancels of a peer that reads as fast as it can would never be heard."""
         if not self.dead:
             self._transport.resume_reading()
-        self.sender.resume()
+        self._resuming = self.loop.call_soon(self._resume_next)
+
+    def _resume_next(self) -> None:
+        """The loop looks at its sockets between this turn and the next."""
+        self._resuming = self.loop.call_soon(self.sender.resume)
 
     def data_received(self, data: bytes) -> None:
         """Obey every whole frame; keep the rest."""
@@ -235,8 +248,12 @@ class Link(asyncio.Protocol, ABC):
             return
         self.handlers = self.all_handlers
         self._settings_seen.spend()
-        values = dict(F.read_settings(payload))
+        pairs = F.read_settings(payload)
+        values = dict(pairs)
         sender = self.sender
+        for name, value in pairs:
+            if name == F.HEADER_TABLE_SIZE:
+                sender.limit_table(value)
         sender.max_frame = values.get(F.MAX_FRAME_SIZE, sender.max_frame)
         sender.header_limit = values.get(F.MAX_HEADER_LIST_SIZE, sender.header_limit)
         sender.write(F.frame(F.SETTINGS, F.ACK, 0))
@@ -291,8 +308,9 @@ class Link(asyncio.Protocol, ABC):
             self.sender.credit(credit)
 
     def never_opened(self, number: int) -> bool:
-        """No frame may come for this stream. (After our goodbye the peer may open some that we let pass.)"""
-        return number == 0 or (number > self.last and not self.left)
+        """No frame may come for this stream: it has not been opened, or only we could. (After our goodbye the
+        peer may open some that we let pass.)"""
+        return not number & 1 or (number > self.last and not self.left)
 
     def count(self, size: int) -> None:
         """So many bytes of DATA came: let the peer send as many more, now and then."""
@@ -310,25 +328,40 @@ class Link(asyncio.Protocol, ABC):
             why = "flood" if fault.code is ErrorCode.ENHANCE_YOUR_CALM else "protocol"
         self._shared.usage.ended[why] += 1
         self.sender.write(F.goaway_frame(self.last, fault.code, fault.text))
-        self.close()
+        self.close(_FAULT_WAIT)
 
     def _give_up(self) -> None:
         log.info("%s does not answer", self.peer)
         self._shared.usage.ended["silent"] += 1
         self.abort()
 
-    def close(self) -> None:
-        """Close once everything is written; what is still open is cancelled."""
+    def close(self, patience: float = CLOSE_WAIT) -> None:
+        """Close once the peer has read everything, or after `patience` seconds; what is still open is
+        cancelled."""
         if self.dead:
             return
         self.dead = True
         self.sender.uncork()
         self.sender.closed = True
-        self._transport.close()
+        self.keepalive.stop()
         # A peer that does not read would keep it open for ever.
-        self.loop.call_later(_CLOSE_WAIT, self._transport.abort)
+        self._patience = self.loop.call_later(patience, self._transport.abort)
+        self._hang_up()
         for stream in tuple(self.streams.values()):
             stream.abandon()
+
+    def _hang_up(self) -> None:
+        """Say that nothing more comes, and drop what the peer sends until it closes as well. Were the socket
+        closed at once, the kernel would answer whatever the peer still sends, such as a WINDOW_UPDATE, with a
+        reset, and the peer would lose what had not reached it. (TLS cannot close one direction alone, but
+        the peer knows from the GOAWAY.)"""
+        transport = self._transport
+        try:
+            if transport.can_write_eof():
+                transport.write_eof()
+            transport.resume_reading()
+        except OSError:  # it has gone
+            transport.close()
 
     def abort(self) -> None:
         """Close without writing what waits."""

@@ -3,7 +3,7 @@
 import base64
 
 from broadaxe.grpc_api.call import Code, Metadata
-from broadaxe.grpc_api.lean.frames import END_HEADERS, END_STREAM, HEADERS
+from broadaxe.grpc_api.lean.frames import CONTINUATION, END_HEADERS, END_STREAM, HEADERS, frame
 from broadaxe.grpc_api.lean.head import ACCEPTED
 from broadaxe.grpc_api.lean.hpack import literal
 
@@ -16,6 +16,8 @@ _RESPONSE = _STATUS_200 + _CONTENT_TYPE
 _GZIP_RESPONSE = _RESPONSE + literal(b"grpc-encoding", b"gzip")
 _STATUS_OK = literal(b"grpc-status", b"0")
 _ACCEPT = literal(b"grpc-accept-encoding", ACCEPTED.encode())
+_NO_TABLE = b"\x20"
+"""HPACK's word for a dynamic table of size 0."""
 _LONGEST_MESSAGE = 4096
 
 
@@ -27,6 +29,13 @@ RESPONSE_START, RESPONSE_BLOCK = _start(_RESPONSE, END_HEADERS), _RESPONSE
 """A HEADERS frame up to the stream's number, and what follows it."""
 GZIP_RESPONSE_START, GZIP_RESPONSE_BLOCK = _start(_GZIP_RESPONSE, END_HEADERS), _GZIP_RESPONSE
 OK_START, OK_BLOCK = _start(_STATUS_OK, END_HEADERS | END_STREAM), _STATUS_OK
+
+
+def after_update(frames: bytes) -> bytes:
+    """The frames of a header block that first says that the dynamic table is empty from now on."""
+    flags, stream = frames[4], int.from_bytes(frames[5:9], "big")
+    rest = frames[:3] + bytes((CONTINUATION, flags & END_HEADERS)) + frames[5:]
+    return frame(HEADERS, flags & END_STREAM, stream, _NO_TABLE) + rest
 
 
 def http_block(status: int) -> bytes:

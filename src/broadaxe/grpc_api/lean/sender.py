@@ -5,12 +5,14 @@ from typing import Protocol
 
 from broadaxe.grpc_api.lean.frames import (
     DEFAULT_FRAME_SIZE,
+    DEFAULT_TABLE_SIZE,
     DEFAULT_WINDOW,
+    HEADERS,
     LARGEST_WINDOW,
     ConnectionFault,
     ErrorCode,
 )
-from broadaxe.grpc_api.lean.replies import OK_BLOCK, OK_START, RESPONSE_BLOCK, RESPONSE_START
+from broadaxe.grpc_api.lean.replies import OK_BLOCK, OK_START, RESPONSE_BLOCK, RESPONSE_START, after_update
 
 _BURST = 256 * 1024
 """So much of waiting replies is handed to the transport before it is asked whether it can take more."""
@@ -38,6 +40,7 @@ class Sender:
         "_loop",
         "_out",
         "_scheduled",
+        "_table",
         "_transport",
         "_waiting",
         "closed",
@@ -46,6 +49,7 @@ class Sender:
         "max_frame",
         "paused",
         "sent_messages",
+        "shrunk",
         "window",
     )
 
@@ -59,6 +63,9 @@ class Sender:
         self.window = self.initial_window = DEFAULT_WINDOW
         self.max_frame = DEFAULT_FRAME_SIZE
         self.header_limit: int | None = None
+        self._table = DEFAULT_TABLE_SIZE
+        self.shrunk = False
+        """The peer has made HPACK's table smaller: the next header block has to begin by saying so."""
         self.closed = False
         """Nothing is written any more: what is, is dropped."""
         self.paused = False
@@ -82,6 +89,19 @@ class Sender:
         if not self._corked:
             self._schedule()
 
+    def head(self, frames: bytes) -> None:
+        """The frames of a header block (or of whatever else ends a stream)."""
+        if self.shrunk and frames[3] == HEADERS:
+            self.shrunk = False
+            frames = after_update(frames)
+        self.write(frames)
+
+    def limit_table(self, size: int) -> None:
+        """The peer's table for our header blocks has this size now. We use none, but have to admit to a
+        smaller one."""
+        self.shrunk = self.shrunk or size < self._table
+        self._table = size
+
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
@@ -102,7 +122,9 @@ class Sender:
         """A whole successful response, if it can go in one piece now."""
         size = len(message)
         framed = size + 5
-        if framed > self.window or framed > stream.window or framed > self.max_frame or self.paused:
+        if framed > self.window or framed > stream.window or framed > self.max_frame:
+            return False
+        if self.paused or self.shrunk:
             return False
         self.window -= framed
         self.sent_messages = True

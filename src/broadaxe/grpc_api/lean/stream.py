@@ -171,11 +171,11 @@ class Stream(Incoming):
         if self.initial_metadata:
             block = GZIP_RESPONSE_BLOCK if self.takes_gzip else RESPONSE_BLOCK
             block += metadata_block(self.initial_metadata)
-            self._sender.write(header_frames(0, self.id, block, self._sender.max_frame))
+            self._sender.head(header_frames(0, self.id, block, self._sender.max_frame))
         elif self.takes_gzip:
-            self._sender.write(GZIP_RESPONSE_START, self.number, GZIP_RESPONSE_BLOCK)
+            self._sender.head(GZIP_RESPONSE_START + self.number + GZIP_RESPONSE_BLOCK)
         else:
-            self._sender.write(RESPONSE_START, self.number, RESPONSE_BLOCK)
+            self._sender.head(RESPONSE_START + self.number + RESPONSE_BLOCK)
 
     def credit(self, count: int) -> None:
         """The client takes more, or less, on this stream; raises `StreamFault`."""
@@ -243,7 +243,7 @@ class Stream(Incoming):
             self._finish(last)
 
     def _finish(self, last: bytes) -> None:
-        self._sender.write(last)
+        self._sender.head(last)
         self._end_out()
 
     def complete(self, request: bytes) -> None:
@@ -258,7 +258,7 @@ class Stream(Incoming):
         if not self.head.http_text:
             self._finish(frame(HEADERS, END_HEADERS | END_STREAM, self.id, block))
             return
-        self._sender.write(frame(HEADERS, END_HEADERS, self.id, block))
+        self._sender.head(frame(HEADERS, END_HEADERS, self.id, block))
         self._trailers = frame(DATA, END_STREAM, self.id)
         self.rest = memoryview(self.head.http_text)
         self._sender.push(self)
