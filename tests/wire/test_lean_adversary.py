@@ -20,7 +20,7 @@ from broadaxe.grpc_api.wire import events_pb2
 from broadaxe.testkit.certificates import Authority
 
 PUSH, LISTEN, REGISTER = "/EventsService/Push", "/Dispatcher/ListenV2", "/Dispatcher/Register"
-TABLE, WINDOW = 1, 4
+TABLE, WINDOW, FRAME = 1, 4, 5
 LARGE = 2**30
 
 
@@ -77,6 +77,21 @@ async def test_trailers_may_be_the_first_header_block_after_a_smaller_table() ->
     side.pipeline.closing.set()
     await judge.go()
     assert (judge.status(waits), judge.status(quiet)) == ("0", "0")
+    await side.hang_up()
+
+
+async def test_trailers_that_wait_fit_into_frames_that_became_smaller_meanwhile() -> None:
+    side = Side()
+    side.servicer.says = (("x-note", "y" * 20_000),)
+    judge = Judge(side)
+    judge.h2.update_settings({WINDOW: 0, FRAME: 30_000})
+    await judge.go()
+    stream = judge.call(PUSH, events_pb2.PushEventRequest(payload="x"))
+    await judge.go()
+    await judge.change({FRAME: 16_384})
+    await judge.change({WINDOW: 65_535})
+    await judge.go()
+    assert judge.status(stream) == "0"
     await side.hang_up()
 
 

@@ -7,7 +7,6 @@ from broadaxe.grpc_api.lean.frames import (
     DEFAULT_FRAME_SIZE,
     DEFAULT_TABLE_SIZE,
     DEFAULT_WINDOW,
-    HEADERS,
     LARGEST_WINDOW,
     ConnectionFault,
     ErrorCode,
@@ -90,8 +89,8 @@ class Sender:
             self._schedule()
 
     def head(self, frames: bytes) -> None:
-        """The frames of a header block (or of whatever else ends a stream)."""
-        if self.shrunk and frames[3] == HEADERS:
+        """The frames of a header block."""
+        if self.shrunk:
             self.shrunk = False
             frames = after_update(frames)
         self.write(frames)

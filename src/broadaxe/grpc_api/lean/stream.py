@@ -101,6 +101,7 @@ class Stream(Incoming):
         self.started = False
         self._streaming = False
         self._trailers: bytes | None = None
+        """The header block that is sent once `rest` is."""
         self._patience: asyncio.TimerHandle | None = None
 
     @property
@@ -217,33 +218,37 @@ class Stream(Incoming):
                 alone=not self.started,
                 metadata=self.trailing_metadata,
             )
-        last = header_frames(END_STREAM, self.id, block, sender.max_frame)
         if self.rest is None:
             if code is Code.OK or self.started or self.heard or self.ended_in:
-                self._finish(last)
+                self._finish(block)
             else:
-                self._refuse_soon(last)
+                self._refuse_soon(block)
         elif code is Code.OK:
-            self._trailers = last
+            self._trailers = block
         else:
             self.reset(ErrorCode.CANCEL)  # no trailers can follow half a message
 
-    def _refuse_soon(self, last: bytes) -> None:
+    def _refuse_soon(self, block: bytes) -> None:
         """grpcio reports an inner error of its own when the status comes before its first message is out: a
         refusal waits for that, though not for long."""
         self.refused = True
-        self._trailers = last
+        self._trailers = block
         self._patience = self.owner.loop.call_later(_PATIENCE, self.refuse)
 
     def refuse(self) -> None:
         """Send the refusal that waits."""
-        last, self._trailers = self._trailers, None
+        block, self._trailers = self._trailers, None
         self.refused = False
-        if last is not None and not self.ended_out:
-            self._finish(last)
+        if block is not None and not self.ended_out:
+            self._finish(block)
 
-    def _finish(self, last: bytes) -> None:
-        self._sender.head(last)
+    def _finish(self, block: bytes) -> None:
+        """End with these trailers, or by an empty frame when they are empty."""
+        sender = self._sender
+        if block:
+            sender.head(header_frames(END_STREAM, self.id, block, sender.max_frame))
+        else:
+            sender.write(frame(DATA, END_STREAM, self.id))
         self._end_out()
 
     def complete(self, request: bytes) -> None:
@@ -256,10 +261,10 @@ class Stream(Incoming):
             return
         block = http_block(self.head.http_status)
         if not self.head.http_text:
-            self._finish(frame(HEADERS, END_HEADERS | END_STREAM, self.id, block))
+            self._finish(block)
             return
         self._sender.head(frame(HEADERS, END_HEADERS, self.id, block))
-        self._trailers = frame(DATA, END_STREAM, self.id)
+        self._trailers = b""
         self.rest = memoryview(self.head.http_text)
         self._sender.push(self)
 
