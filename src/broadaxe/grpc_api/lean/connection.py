@@ -9,7 +9,7 @@ from broadaxe.grpc_api.lean.frames import ConnectionFault, ErrorCode, StreamFaul
 from broadaxe.grpc_api.lean.head import HeadReader, Malformed, check_trailers
 from broadaxe.grpc_api.lean.hpack import Decoder, Field
 from broadaxe.grpc_api.lean.inbound import PREFIX
-from broadaxe.grpc_api.lean.link import CLOSE_WAIT, Handler, Link, Shared
+from broadaxe.grpc_api.lean.link import Handler, Link, Shared
 from broadaxe.grpc_api.lean.stream import Stream
 
 _BLOCK_FACTOR = 2
@@ -104,11 +104,11 @@ class Connection(Link):
         timer.cancel()
         return True
 
-    def close(self, patience: float = CLOSE_WAIT) -> None:
+    def close(self, *, fault: bool = False) -> None:
         """As a connection does, once every call that was answered is over for the client too."""
         for number in tuple(self._early):
             self._reset_early(number)
-        super().close(patience)
+        super().close(fault=fault)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As a connection does."""

@@ -29,7 +29,7 @@ _TEXTS_KEPT = 4096
 _WRITE_BUFFER = 256 * 1024
 _GOODBYE_PING = b"goodbye!"
 _GOODBYE_WAIT = 1.0
-CLOSE_WAIT = 5.0
+_CLOSE_WAIT = 5.0
 """How long a peer may take to read what was written last, and to close too."""
 _FAULT_WAIT = 1.0
 """The same of a peer that broke the rules or is one too many."""
@@ -328,16 +328,16 @@ class Link(asyncio.Protocol, ABC):
             why = "flood" if fault.code is ErrorCode.ENHANCE_YOUR_CALM else "protocol"
         self._shared.usage.ended[why] += 1
         self.sender.write(F.goaway_frame(self.last, fault.code, fault.text))
-        self.close(_FAULT_WAIT)
+        self.close(fault=True)
 
     def _give_up(self) -> None:
         log.info("%s does not answer", self.peer)
         self._shared.usage.ended["silent"] += 1
         self.abort()
 
-    def close(self, patience: float = CLOSE_WAIT) -> None:
-        """Close once the peer has read everything, or after `patience` seconds; what is still open is
-        cancelled."""
+    def close(self, *, fault: bool = False) -> None:
+        """Close once the peer has read everything, or after a while, which is short after a fault of its own;
+        what is still open is cancelled."""
         if self.dead:
             return
         self.dead = True
@@ -345,12 +345,12 @@ class Link(asyncio.Protocol, ABC):
         self.sender.closed = True
         self.keepalive.stop()
         # A peer that does not read would keep it open for ever.
-        self._patience = self.loop.call_later(patience, self._transport.abort)
-        self._hang_up()
+        self._patience = self.loop.call_later(_FAULT_WAIT if fault else _CLOSE_WAIT, self._transport.abort)
+        self._hang_up(fault)
         for stream in tuple(self.streams.values()):
             stream.abandon()
 
-    def _hang_up(self) -> None:
+    def _hang_up(self, fault: bool) -> None:
         """Say that nothing more comes, and drop what the peer sends until it closes as well. Were the socket
         closed at once, the kernel would answer whatever the peer still sends, such as a WINDOW_UPDATE, with a
         reset, and the peer would lose what had not reached it. (TLS cannot close one direction alone, but
@@ -359,6 +359,9 @@ class Link(asyncio.Protocol, ABC):
         try:
             if transport.can_write_eof():
                 transport.write_eof()
+            elif fault:
+                transport.close()
+                return
             transport.resume_reading()
         except OSError:  # it has gone
             transport.close()
