@@ -28,7 +28,7 @@ for _name in [name for name in os.environ if name.startswith(_NOT_OURS)]:
     del os.environ[_name]
 for _name in ("no_proxy", "NO_PROXY"):
     # What tests call is on this machine; packages may have to come through a proxy.
-    os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1,localhost,::1,[::1]")))
+    os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1,localhost")))
 
 
 @pytest.fixture(scope="session")

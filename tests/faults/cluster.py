@@ -111,7 +111,7 @@ class Cluster:
     async def kill(self, process: ChildProcess) -> None:
         """kill -9, and wait until it is gone."""
         process.kill()
-        await process.wait(10.0)
+        await process.wait(30.0)
 
     async def end(self) -> None:
         """Stop whatever still runs."""
