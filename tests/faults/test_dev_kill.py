@@ -33,8 +33,9 @@ def client_env(data: Path) -> dict[str, str]:
 
 
 def database_of(data: Path) -> str:
-    """The URL of its database."""
-    folder = data / "postgres" / "run"
+    """The URL of its database while that runs."""
+    # As PostgreSQL itself tells it: a long path of the test run has the socket elsewhere.
+    folder = (data / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[4]
     return f"postgresql://broadaxe@/postgres?host={folder}"
 
 
