@@ -105,8 +105,9 @@ async def test_output_that_is_not_allowed_fails_the_run(flows: SimpleNamespace, 
 
 
 def gaps(arrivals: list[Arrival]) -> list[float]:
-    """Seconds between arrivals."""
-    return [later.at - earlier.at for earlier, later in itertools.pairwise(arrivals)]
+    """Seconds between the begins of attempts, by the worker: news of one may come late to this process."""
+    begins = [one.note["began"] for one in arrivals]
+    return [later - earlier for earlier, later in itertools.pairwise(begins)]
 
 
 async def test_back_off_waits_the_factor_to_the_power_of_the_retry(
