@@ -21,7 +21,6 @@ from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
 from broadaxe.telemetry.vocabulary import AttrValue
 
-
 _SILENCE = "timed out before receiving SETTINGS"
 """What gRPC says of a server that takes a connection and never speaks."""
 
