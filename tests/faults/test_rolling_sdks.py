@@ -55,3 +55,7 @@ async def test_rolling_change_under_load_costs_no_task_an_attempt(
         assert len(load.history.triggered) == TASKS
         again = await given_up(cluster)
         assert not again, "\n".join(map(str, again))
+        assert load.refusals == 0
+        # Nothing was refused to a worker either: the TypeScript SDK would not listen for five seconds.
+        said = "\n".join(worker.output() for worker in load.workers.values())
+        assert "unavailable" not in said.lower(), said
