@@ -19,7 +19,7 @@ async def test_h2spec_finds_nothing() -> None:
     async with serving(settings) as toy:
         judge = await asyncio.create_subprocess_exec(
             h2spec,
-            *("--host", "127.0.0.1", "--port", str(toy.server.port), "--timeout", "5"),
+            *("--host", "127.0.0.1", "--port", str(toy.server.port), "--timeout", "60"),
             stdout=asyncio.subprocess.PIPE,
         )
         async with asyncio.timeout(120):
