@@ -37,8 +37,9 @@ check: $(VENV)/.dev  ## the gates: format, lint, types, room borders, generated 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -q tests/unit $(ARGS)
 
-soak: $(VENV)/.dev  ## the fault tests at their full dose: 2,000 tasks under 20 kill -9, and more; then 30 minutes of 200 connections
+soak: $(VENV)/.dev  ## the fault tests at their full dose: 2,000 tasks under 20 kill -9, and more; new examples for the properties; then 30 minutes of 200 connections
 	BROADAXE_SOAK=1 $(BIN)/python -m pytest -s tests/faults $(ARGS)
+	BROADAXE_SOAK=1 $(BIN)/python -m pytest -q tests/property tests/unit
 	$(BIN)/python -m bench.soak --minutes $(SOAK_MINUTES)
 
 bench: $(VENV)/.dev  ## the table of figures; a few minutes

@@ -17,6 +17,11 @@ from tests.deploy.dockerfile import DOCKERFILE, lineage, stages, variables
 TARGETS = {"engine": "engine", "api": "api", "migrate": "migrate", "all-in-one": "dev"}
 """The images and the commands they run."""
 STAGES = stages()
+NO_INDEX = re.compile(
+    "No matching distribution|Connection(Error|Reset)|ReadTimeout|ConnectTimeout|ProxyError|SSLError"
+    "|IncompleteRead"
+)
+"""What pip says when an index is not there, or goes away in the middle."""
 
 
 @pytest.mark.parametrize(("target", "command"), TARGETS.items())
@@ -130,7 +135,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = subprocess.run(
             ["sh", "-ec", step], cwd=source, env=environment, capture_output=True, text=True, check=False
         )
-        if "pip install" in step and re.search("No matching distribution|ConnectionError", done.stderr):
+        if "pip install" in step and NO_INDEX.search(done.stderr):
             pytest.skip(f"no package index can be reached: {done.stderr.strip()[-200:]}")
         assert done.returncode == 0, f"{step}: {done.stderr[-2000:]}"
     return venv
@@ -176,7 +181,7 @@ class running:
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert self._process.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             ready = (await self._process.stdout.readline()).decode()
         facts = dict(word.split("=", 1) for word in ready.split()[1:])
         return facts["grpc"], facts["health"]

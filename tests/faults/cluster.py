@@ -20,7 +20,7 @@ from broadaxe.domain.ids import TenantId
 from broadaxe.store.embedded import EmbeddedPostgres
 from broadaxe.testkit.conditions import until
 from broadaxe.testkit.invariants import keep_states
-from broadaxe.testkit.ports import free_ports
+from broadaxe.testkit.ports import free_port, free_ports
 from broadaxe.testkit.process import ChildProcess
 from tests.faults.figures import samples
 
@@ -111,7 +111,7 @@ class Cluster:
     async def kill(self, process: ChildProcess) -> None:
         """kill -9, and wait until it is gone."""
         process.kill()
-        await process.wait(10.0)
+        await process.wait(30.0)
 
     async def end(self) -> None:
         """Stop whatever still runs."""
@@ -194,6 +194,15 @@ async def running(dsn: str, folder: Path, **env: str) -> AsyncIterator[Cluster]:
         yield cluster
     finally:
         await cluster.end()
+
+
+def own_ports() -> list[str]:
+    """Options that give `broadaxe dev` ports which stay free while it is away.
+
+    Those that the system picks for a 0 may be given to others meanwhile.
+    """
+    options = ("--grpc-port", "--port", "--health-port")
+    return [word for option in options for word in (option, str(free_port()))]
 
 
 def socket_of(server: EmbeddedPostgres) -> Path:

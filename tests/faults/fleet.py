@@ -81,7 +81,7 @@ class Results:
         """Wait for a run."""
         self._ids.put_nowait(run_id)
 
-    async def of(self, run_id: UUID, timeout: float = 15.0) -> Sequence[str]:
+    async def of(self, run_id: UUID, timeout: float = 30.0) -> Sequence[str]:
         """The outputs of a run that was added, or the error texts."""
         try:
             async with asyncio.timeout(timeout), self._news:

@@ -1,11 +1,13 @@
 """PostgreSQL is stopped, killed, or cuts single connections, while workers report and clients trigger."""
 
 import asyncio
+import itertools
 import os
 import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -136,27 +138,32 @@ async def test_connection_terminated_under_load_nothing_lost(stage: Stage, role:
     stage.worker.auto = stage.worker.complete
     epoch = await stage.cluster.value("SELECT epoch FROM lease")
     cut = 0
+    runs: list[UUID] = []
 
     async def trigger() -> None:
-        for _ in range(15):
+        # Whether a connection is there to be cut at a moment is up to the machine: until some were.
+        for number in itertools.count():
+            if number >= 15 and cut >= 3:
+                return
             run_id = await stage.client.trigger_patiently(FLOW)
             await stage.client.details(run_id)
+            runs.append(run_id)
 
     triggering = asyncio.gather(*(trigger() for _ in range(10)))
     while not triggering.done():
         before = len(stage.client.history.triggered)
         cut += await terminate(stage.cluster, role)
+        assert len(runs) < 5_000, f"only {cut} connections could be cut"
         await until(
             lambda: triggering.done() or len(stage.client.history.triggered) >= before + 15,  # noqa: B023
             "more triggers",
-            20.0,
         )
     await triggering
     await stage.settle()
     assert cut >= 3
     assert await stage.cluster.value("SELECT epoch FROM lease") == epoch
     # Nobody had to repeat anything: what was cut was asked about and redone inside.
-    assert await stage.cluster.value("SELECT count(*) FROM task") == 150
+    assert await stage.cluster.value("SELECT count(*) FROM task") == len(runs) >= 150
     assert await stage.cluster.value("SELECT count(*) FROM attempt") == 0
 
 

@@ -11,17 +11,17 @@ from broadaxe.testkit.conditions import until
 from broadaxe.testkit.invariants import History, keep_states, verify
 from broadaxe.testkit.process import ChildProcess
 from broadaxe.testkit.usage import alive, find_below
-from tests.faults.cluster import READY
+from tests.faults.cluster import READY, own_ports
 from tests.faults.wire import Client, RawWorker
 
 FLOW = "dev"
 clock = SystemClock()
 
 
-async def start(data: Path) -> tuple[ChildProcess, str]:
-    """`broadaxe dev` and its ready line."""
+async def start(data: Path, *ports: str) -> tuple[ChildProcess, str]:
+    """`broadaxe dev` and its ready line; without ports it takes those of its last start."""
     clean = {"DATABASE_URL": "", "SERVER_GRPC_PORT": "", "SERVER_PORT": ""}
-    process = await ChildProcess.broadaxe("dev", "--data-dir", data, env=clean)
+    process = await ChildProcess.broadaxe("dev", "--data-dir", data, *ports, env=clean)
     return process, await process.wait_line(READY, 60.0)
 
 
@@ -33,8 +33,9 @@ def client_env(data: Path) -> dict[str, str]:
 
 
 def database_of(data: Path) -> str:
-    """The URL of its database."""
-    folder = data / "postgres" / "run"
+    """The URL of its database while that runs."""
+    # As PostgreSQL itself tells it: a long path of the test run has the socket elsewhere.
+    folder = (data / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[4]
     return f"postgresql://broadaxe@/postgres?host={folder}"
 
 
@@ -44,7 +45,7 @@ async def test_dev_killed_postgres_ends_and_the_next_start_has_ports_token_and_a
 ) -> None:
     data = tmp_path / "d"
     history = History()
-    process, ready = await start(data)
+    process, ready = await start(data, *own_ports())
     try:
         env = client_env(data)
         await keep_states(database_of(data))
@@ -85,7 +86,7 @@ async def test_dev_killed_postgres_ends_and_the_next_start_has_ports_token_and_a
 @pytest.mark.slow
 async def test_dev_killed_twice_in_a_row_starts_each_time(tmp_path: Path) -> None:
     data = tmp_path / "d"
-    process, ready = await start(data)
+    process, ready = await start(data, *own_ports())
     env = client_env(data)
     history = History()
     await keep_states(database_of(data))

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
@@ -13,6 +14,7 @@ from broadaxe.grpc_api.wire.v1 import workflows_pb2 as v1
 from broadaxe.testkit.conditions import until
 from broadaxe.testkit.fifo import Fifo
 from broadaxe.testkit.invariants import History, verify
+from broadaxe.testkit.stalls import Stalls
 from tests.faults import fleet
 from tests.faults.cluster import READY, Cluster
 from tests.faults.conftest import NewCluster
@@ -43,6 +45,16 @@ class Pair:
         await self.cluster.until_value(
             "SELECT listening_since IS NOT NULL FROM worker WHERE id = $1::uuid", True, 20.0, worker.id
         )
+
+
+@asynccontextmanager
+async def taken_over() -> AsyncIterator[None]:
+    """What happens within is over in the time of a take-over, less what the machine itself stands still."""
+    began = _clock.monotonic()
+    async with Stalls() as stalls:
+        yield
+        took, stalled = _clock.monotonic() - began, stalls.seconds
+    assert took - stalled < TAKE_OVER, f"{took:.2f} s, of which the machine stood still {stalled:.2f}"
 
 
 @pytest.fixture
@@ -165,10 +177,9 @@ async def test_sigterm_of_the_owner_hands_over_and_workers_elsewhere_go_on(pair:
         sessions = worker.sessions
         assert await pair.owner.process.stop() == 0
         await worker.complete(start)
-        began = _clock.monotonic()
-        after = await pair.at_other.trigger(FLOW)
-        await worker.complete(await worker.start_of(after, 0))
-        assert _clock.monotonic() - began < TAKE_OVER
+        async with taken_over():
+            after = await pair.at_other.trigger(FLOW)
+            await worker.complete(await worker.start_of(after, 0))
         assert worker.sessions == sessions, "its stream was not disturbed"
         await pair.settle()
 
@@ -181,10 +192,9 @@ async def test_owner_killed_the_other_takes_over_within_three_seconds(pair: Pair
         start = await worker.start_of(before, 0)
         await worker.report(start, 1)
         await pair.cluster.kill(pair.owner.process)
-        began = _clock.monotonic()
-        after = await pair.at_other.trigger(FLOW)
-        await worker.start_of(after, 0)
-        assert _clock.monotonic() - began < TAKE_OVER
+        async with taken_over():
+            after = await pair.at_other.trigger(FLOW)
+            await worker.start_of(after, 0)
         await worker.complete(start)
         await worker.complete(await worker.start_of(after, 0))
         await pair.settle()
@@ -218,10 +228,13 @@ async def test_leases_by_time_owner_killed_the_other_takes_over(new_cluster: New
             await worker.report(start, 1)
             await cluster.kill(killed.process)
             after = await client.trigger(FLOW)
-            begun = await worker.start_of(after, 0)
+            await worker.start_of(after, 0)
             assert await cluster.value(mine, cluster.tenant_id) != owner
-            for one in (start, begun):
-                await worker.complete(one)
+            # A machine that stands still for longer than a lease lives gives some of them anew.
+            worker.auto = worker.complete
+            for one in list(worker.got):
+                if one.start:
+                    await worker.complete(one)
             await cluster.until_settled(40)
             await verify(cluster.dsn, history)
     assert list((await fleet.shares(cluster)).values()) == [2]
@@ -300,14 +313,13 @@ async def test_partitions_are_shared_and_a_killed_engines_are_taken(new_cluster:
 
     await until(even, "three engines share eight partitions", 20.0, period=0.05)
     await cluster.kill(members[0].process)
-    began = _clock.monotonic()
 
     async def taken() -> bool:
         owned = await fleet.shares(cluster)
         return len(owned) == 2 and sum(owned.values()) == 8
 
-    await until(taken, "its partitions are taken", 20.0, period=0.02)
-    assert _clock.monotonic() - began < TAKE_OVER
+    async with taken_over():
+        await until(taken, "its partitions are taken", 20.0, period=0.02)
 
     async def even_again() -> bool:
         return sorted((await fleet.shares(cluster)).values()) == [4, 4]

@@ -20,8 +20,9 @@ from tests.faults.storm import WORKER
 from tests.faults.wire import Client, Code, RawWorker
 
 FLOW = "loss"
-DEAD_AFTER = 3.0
-SILENT_AFTER = 1.5
+DEAD_AFTER = 8.0
+"""A worker beats every second: this machine may stand still for the rest."""
+SILENT_AFTER = 3.0
 clock = SystemClock()
 
 
@@ -67,7 +68,7 @@ async def test_dead_worker_tasks_go_to_another_and_its_late_result_is_refused(
     async def counted() -> bool:
         return sum(value for name, value in (await cluster.metrics()).items() if "stale" in name) == 1
 
-    await until(counted, "the stale result in the metrics", 5.0, period=0.1)
+    await until(counted, "the stale result in the metrics", period=0.1)
     # A lost worker costs none of the retries that the user gave the task.
     rows = await cluster.fetch("SELECT app_retries, internal_retries FROM task WHERE id = $1", run_id)
     assert tuple(rows[0]) == (0, 1)
@@ -81,7 +82,7 @@ async def test_silent_worker_gets_no_new_work_until_it_beats_again(cluster: Clus
         await cluster.until_settled(20)
         await worker.fall_silent()
         quiet = clock.monotonic() + SILENT_AFTER + 0.3
-        await until(lambda: clock.monotonic() > quiet, "silence", 5.0)
+        await until(lambda: clock.monotonic() > quiet, "silence")
         waiting = await client.trigger(FLOW)
         assert await cluster.value("SELECT state FROM task WHERE id = $1", waiting) == 1
         assert worker.find(waiting) is None

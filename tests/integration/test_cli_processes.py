@@ -18,6 +18,7 @@ from broadaxe.testkit.conditions import until
 from broadaxe.testkit.database import Databases
 from broadaxe.testkit.ports import closed_port
 from broadaxe.testkit.process import ChildProcess
+from tests.faults.cluster import own_ports
 
 READY = r"^ready "
 NOWHERE = f"postgresql://u:p@127.0.0.1:{closed_port()}/none"
@@ -45,7 +46,7 @@ class Ended:
 async def command(*arguments: str | Path, env: dict[str, str] | None = None) -> Ended:
     """Run a command to its end; no command ever shows a traceback."""
     async with await ChildProcess.broadaxe(*arguments, env=env) as process:
-        code = await process.wait(40)
+        code = await process.wait(90)
         assert "Traceback" not in process.output()
         return Ended(code, process.output("out"), process.output("err"))
 
@@ -107,15 +108,15 @@ class Pair:
 async def pair(place: dict[str, str]) -> AsyncIterator[Pair]:
     """Both processes on one database; each ends with 0 after its own signal."""
     async with await ChildProcess.broadaxe("engine", *ANY_PORTS, env=place) as engine:
-        address = address_in(await engine.wait_line(READY, 30), "grpc")
+        address = address_in(await engine.wait_line(READY, 60), "grpc")
         env = {**place, "SERVER_INTERNAL_CLIENT_INTERNAL_GRPC_BROADCAST_ADDRESS": address}
         async with await ChildProcess.broadaxe("api", "--port", "0", env=env) as api:
-            rest = address_in(await api.wait_line(READY, 30), "rest")
+            rest = address_in(await api.wait_line(READY, 60), "rest")
             yield Pair(engine, api, address, rest)
             api.signal(signal.SIGINT)
-            assert await api.wait(20) == 0
+            assert await api.wait(60) == 0
         engine.signal(signal.SIGTERM)
-        assert await engine.wait(20) == 0
+        assert await engine.wait(60) == 0
         assert "Traceback" not in engine.output() + api.output()
 
 
@@ -158,7 +159,7 @@ async def test_engine_and_api_apart_run_commands_work_through_both(place: dict[s
             run_now = await asyncio.to_thread(client.call, "GET", f"/api/v1/stable/workflow-runs/{run}")
             return bool(run_now["run"]["status"] == status)
 
-        await until(told, f"the run is {status}", 15)
+        await until(told, f"the run is {status}")
 
     await has("CANCELLED")
     assert json.loads(await good("run", "replay", run, "--json", env=env))["ids"] == [run]
@@ -276,10 +277,10 @@ async def test_server_unmigrated_database_is_one_line_and_exit_1(
 async def test_server_without_a_database_stays_alive_and_stops_cleanly(place: dict[str, str]) -> None:
     env = {**place, "DATABASE_URL": NOWHERE, "SERVER_LOGGER_FORMAT": "json"}
     async with await ChildProcess.broadaxe("server", *ANY_PORTS, "--port", "0", env=env) as server:
-        await server.wait_json(lambda line: "database is away" in line["message"], 20)
+        await server.wait_json(lambda line: "database is away" in line["message"])
         assert server.running
         server.signal(signal.SIGINT)
-        assert await server.wait(20) == 0
+        assert await server.wait(60) == 0
         assert "Traceback" not in server.output()
 
 
@@ -334,7 +335,7 @@ async def test_dev_keeps_its_ports_and_token_and_its_directory_to_itself(
 ) -> None:
     dsn = await databases.empty()
     env = {"DATABASE_URL": dsn}
-    ports = ("--port", "0", *ANY_PORTS)
+    any_port = ("--port", "0", *ANY_PORTS)
     show = (
         "unset HATCHET_CLIENT_TOKEN; . ./client.env && echo $HATCHET_CLIENT_TOKEN $HATCHET_CLIENT_HOST_PORT"
     )
@@ -344,20 +345,20 @@ async def test_dev_keeps_its_ports_and_token_and_its_directory_to_itself(
             assert await shell.wait() == 0
             return shell.output("out").split()
 
-    async with await ChildProcess.broadaxe("dev", "--data-dir", tmp_path, *ports, env=env) as first:
-        line = await first.wait_line(READY, 40)
+    async with await ChildProcess.broadaxe("dev", "--data-dir", tmp_path, *own_ports(), env=env) as first:
+        line = await first.wait_line(READY, 60)
         token, address = await sourced()
         assert address == address_in(line, "grpc")
         await call(address, GET_VERSION, dispatcher_pb2.GetVersionRequest().SerializeToString(), token)
-        second = await command("dev", "--data-dir", tmp_path, *ports, env=env)
+        second = await command("dev", "--data-dir", tmp_path, *any_port, env=env)
         assert (second.code, len(second.lines)) == (1, 1), second
         assert first.output("out").count("ready ") == 1
         first.signal(signal.SIGINT)
-        assert await first.wait(20) == 0
+        assert await first.wait(60) == 0
         assert "Traceback" not in first.output()
-    async with await ChildProcess.broadaxe("dev", "--data-dir", tmp_path, *ports, env=env) as again:
-        assert await again.wait_line(READY, 40) == line
+    async with await ChildProcess.broadaxe("dev", "--data-dir", tmp_path, *any_port, env=env) as again:
+        assert await again.wait_line(READY, 60) == line
         assert await sourced() == [token, address]
         again.signal(signal.SIGTERM)
-        assert await again.wait(20) == 0
+        assert await again.wait(60) == 0
     await databases.drop(dsn)

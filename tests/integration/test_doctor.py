@@ -58,7 +58,7 @@ def settings(keys: dict[str, str], dsn: str, **more: str) -> dict[str, str]:
 
 async def found(environment: dict[str, str]) -> list[Finding]:
     """What the doctor says."""
-    return await examine(load_settings(environment), 2.0)
+    return await examine(load_settings(environment), 20.0)
 
 
 def bad(findings: list[Finding]) -> dict[str, str]:

@@ -102,12 +102,12 @@ async def test_two_idle_engines_send_two_statements_a_second_each(dsn: str, by_l
         for one in (first, second):
             one.ledger.database.instruments.counts.clear()
         await asyncio.gather(first.sweeps(SWEEPS), second.sweeps(SWEEPS))
-        # A slow machine sends less in a second, never more.
+        # A slow machine sends less in a second, never more; what was under way is not among them.
         most = _clock.monotonic() - began + 1
         for one in (first, second):
             counts = one.ledger.database.instruments.counts
-            assert counts.keys() == {"message_sweep", look}
-            assert SWEEPS <= counts["message_sweep"] <= most
+            assert counts.keys() <= {"message_sweep", look}
+            assert SWEEPS - 1 <= counts["message_sweep"] <= most
             assert counts[look] <= most
 
 

@@ -40,7 +40,7 @@ def definition(name: str = "flow", **fields: object) -> WorkflowDefinition:
 
 
 async def create(ledger: PostgresLedger, *tasks: NewTask) -> list[UUID]:
-    return await ledger.create_tasks(tasks, patience=5)
+    return await ledger.create_tasks(tasks, patience=30)
 
 
 async def test_an_event_its_runs_and_its_links_are_stored_together(ledger: PostgresLedger) -> None:
@@ -48,7 +48,7 @@ async def test_an_event_its_runs_and_its_links_are_stored_together(ledger: Postg
     failure = ExpressionFailure(FailureSource.FILTER, WORKFLOW, filter_id, "no \ud800 such key")
     new = new_event(links=(EventLink(task.facts.run_id, filter_id),), scope="s", priority=2)
     new = replace(new, failures=(failure,))
-    assert await ledger.create_tasks([task], patience=5, event=new) == [task.facts.run_id]
+    assert await ledger.create_tasks([task], patience=30, event=new) == [task.facts.run_id]
     stored = await ledger.get_task(TENANT, task.facts.id)
     assert stored is not None
     assert stored.facts == task.facts
@@ -60,14 +60,14 @@ async def test_an_event_its_runs_and_its_links_are_stored_together(ledger: Postg
 
 async def test_an_event_without_runs_is_stored(ledger: PostgresLedger) -> None:
     new = new_event()
-    assert await ledger.create_tasks([], patience=5, event=new) == []
+    assert await ledger.create_tasks([], patience=30, event=new) == []
     pages = [page async for page in ledger.events.load_events_since(new.event.at - HOUR)]
     assert [one.id for page in pages for one in page] == [new.event.id]
 
 
 async def test_a_poisoned_event_leaves_its_neighbours_alone(ledger: PostgresLedger) -> None:
     good, bad, after = new_event(), new_event(key="\x00"), new_event()
-    futures = [ledger.create_tasks([], patience=5, event=one) for one in (good, bad, after)]
+    futures = [ledger.create_tasks([], patience=30, event=one) for one in (good, bad, after)]
     answers = await asyncio.gather(*futures, return_exceptions=True)
     assert answers[0] == answers[2] == []
     assert isinstance(answers[1], StoreError)
@@ -185,7 +185,7 @@ async def test_filters_are_bounded_and_need_their_workflow(ledger: PostgresLedge
 
 async def test_old_events_go_with_their_day(ledger: PostgresLedger) -> None:
     today = now()
-    await ledger.create_tasks([new_task()], patience=5, event=new_event())
+    await ledger.create_tasks([new_task()], patience=30, event=new_event())
     report = await ledger.partitions.drop_partitions_before((today + timedelta(days=1)).date())
     assert today.date() in report.emptied_days, "its unfinished task stays"
     assert [page async for page in ledger.events.load_events_since(today - HOUR)] == []
@@ -207,7 +207,7 @@ async def test_earlier_events_are_found_by_key_scope_and_time_in_pages(
     ]  # fmt: skip
     large = [at(200 + number, key="large", payload=b'"' + b"x" * 700_000 + b'"') for number in range(4)]
     for one in (*wanted, *others, *large):
-        await ledger.create_tasks([], patience=5, event=one)
+        await ledger.create_tasks([], patience=30, event=one)
     poison = EventSearch(TENANT, "\x00", "s", since)
     searches = [EventSearch(TENANT, "k", "s", since), poison, EventSearch(TENANT, "large", "s", since)]
     first, none, some = await ledger.events.find_events(searches)

@@ -33,7 +33,7 @@ async def test_create_tasks_stored_reads_back_equal(ledger: PostgresLedger) -> N
         input=b"\x00\xff not JSON at all",
     )
     tasks = [new_task(state=TaskState.ASSIGNED), full]
-    runs = await ledger.create_tasks(tasks, patience=1)
+    runs = await ledger.create_tasks(tasks, patience=30)
     assert runs == [task.facts.run_id for task in tasks]
     for task in tasks:
         assert await ledger.get_task(TENANT, task.facts.id) == StoredTask(task.facts, task.status)
@@ -42,7 +42,7 @@ async def test_create_tasks_stored_reads_back_equal(ledger: PostgresLedger) -> N
 async def test_get_tasks_by_task_and_by_run_finds_both(ledger: PostgresLedger) -> None:
     run = ids.uuid7()
     alone, member = new_task(), new_task(run_id=run)
-    await ledger.create_tasks([alone, member], patience=1)
+    await ledger.create_tasks([alone, member], patience=30)
     found = await ledger.get_tasks(TENANT, [alone.facts.id, run])
     assert {task.facts.id for task in found} == {alone.facts.id, member.facts.id}
     both = await ledger.get_tasks(TENANT, [member.facts.id, run])
@@ -51,7 +51,7 @@ async def test_get_tasks_by_task_and_by_run_finds_both(ledger: PostgresLedger) -
 
 async def test_write_task_expected_state_holds_once(ledger: PostgresLedger) -> None:
     task = new_task(state=TaskState.ASSIGNED)
-    await ledger.create_tasks([task], patience=1)
+    await ledger.create_tasks([task], patience=30)
     assert await ledger.write_task(started(task), lazy=0.05)
     done = completed(task)
     assert await ledger.write_task(done)
@@ -63,7 +63,7 @@ async def test_write_task_expected_state_holds_once(ledger: PostgresLedger) -> N
 
 async def test_write_task_two_of_one_task_never_share_a_statement(ledger: PostgresLedger) -> None:
     task = new_task(state=TaskState.ASSIGNED)
-    await ledger.create_tasks([task], patience=1)
+    await ledger.create_tasks([task], patience=30)
     ledger.database.instruments.counts.clear()
     held = await asyncio.gather(ledger.write_task(started(task)), ledger.write_task(completed(task)))
     assert held == [True, True]
@@ -72,7 +72,7 @@ async def test_write_task_two_of_one_task_never_share_a_statement(ledger: Postgr
 
 async def test_write_task_history_kept_only_if_held(ledger: PostgresLedger, dsn: str) -> None:
     task = new_task(state=TaskState.ASSIGNED)
-    await ledger.create_tasks([task], patience=1)
+    await ledger.create_tasks([task], patience=30)
     at = now()
     record = AttemptRecord(0, AttemptOutcome.FAILED, at, at, at, at, None, None, b"boom")
     notes = (Note(NoteKind.RETRYING, 0, at, "again"),)
@@ -95,7 +95,7 @@ async def test_write_task_history_kept_only_if_held(ledger: PostgresLedger, dsn:
 
 async def test_write_task_of_another_tenant_changes_nothing(ledger: PostgresLedger) -> None:
     task = new_task(state=TaskState.ASSIGNED)
-    await ledger.create_tasks([task], patience=1)
+    await ledger.create_tasks([task], patience=30)
     assert not await ledger.write_task(replace(completed(task), tenant_id=OTHER))
     assert await ledger.get_task(OTHER, task.facts.id) is None
     assert await ledger.get_tasks(OTHER, [task.facts.id]) == []
@@ -109,7 +109,7 @@ async def test_find_tasks_filters_newest_first(ledger: PostgresLedger) -> None:
     red = [new_task(metadata=b'{"team":"red","n":7}') for _ in range(3)]
     odd = new_task(metadata=b'{"team":"red\\u0000"}')
     blue = new_task(state=TaskState.ASSIGNED)
-    await ledger.create_tasks([*red, odd, blue], patience=1)
+    await ledger.create_tasks([*red, odd, blue], patience=30)
 
     async def find(**where: object) -> list[object]:
         return [t for t, _ in await ledger.find_tasks(TENANT, TaskFilter(since, **where), 100)]  # type: ignore[arg-type]
@@ -129,7 +129,7 @@ async def test_load_live_tasks_final_left_out_oldest_first(make_ledger, dsn: str
     await ledger.acquire_lease(ids.uuid7())
     began = now()
     tasks: list[NewTask] = [new_task(state=TaskState.ASSIGNED) for _ in range(6)]
-    await ledger.create_tasks(tasks, patience=1)
+    await ledger.create_tasks(tasks, patience=30)
     assert await ledger.write_task(completed(tasks[2]))
     live = [task async for page in ledger.load_live_tasks() for task in page]
     assert [task.facts.id for task in live] == [tasks[i].facts.id for i in (0, 1, 3, 4, 5)]
@@ -140,9 +140,9 @@ async def test_load_live_tasks_final_left_out_oldest_first(make_ledger, dsn: str
 
 async def test_create_tasks_same_claim_concurrently_one_run(ledger: PostgresLedger) -> None:
     claim = ChildClaim(ids.uuid7(), "k:one")
-    many = [ledger.create_tasks([new_task(claim=claim)], patience=1) for _ in range(20)]
+    many = [ledger.create_tasks([new_task(claim=claim)], patience=30) for _ in range(20)]
     runs = {run for answer in await asyncio.gather(*many) for run in answer}
-    later = await ledger.create_tasks([new_task(claim=claim), new_task(claim=claim)], patience=1)
+    later = await ledger.create_tasks([new_task(claim=claim), new_task(claim=claim)], patience=30)
     assert len(runs) == 1
     assert set(later) == runs
     live = [task async for page in ledger.load_live_tasks() for task in page]
@@ -152,8 +152,8 @@ async def test_create_tasks_same_claim_concurrently_one_run(ledger: PostgresLedg
 async def test_create_tasks_same_claim_of_another_tenant_is_another_run(ledger: PostgresLedger) -> None:
     claim = ChildClaim(ids.uuid7(), "k:one")
     ours, theirs = new_task(claim=claim), new_task(OTHER, claim=claim)
-    assert await ledger.create_tasks([ours], patience=1) == [ours.facts.run_id]
-    assert await ledger.create_tasks([theirs], patience=1) == [theirs.facts.run_id]
+    assert await ledger.create_tasks([ours], patience=30) == [ours.facts.run_id]
+    assert await ledger.create_tasks([theirs], patience=30) == [theirs.facts.run_id]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ async def test_create_tasks_poisoned_item_drops_out_alone(
     good = [new_task() for _ in range(30)]
     bad_id = poison.pop("task_id", None)
     bad = new_task(id=bad_id, **poison) if bad_id else new_task(**poison)
-    futures = [ledger.create_tasks([task], patience=5) for task in [*good[:11], bad, *good[11:]]]
+    futures = [ledger.create_tasks([task], patience=30) for task in [*good[:11], bad, *good[11:]]]
     answers = await asyncio.gather(*futures, return_exceptions=True)
     refused = answers.pop(11)
     assert isinstance(refused, StoreError)
@@ -187,7 +187,7 @@ async def test_create_tasks_wrong_state_refused_by_the_database(ledger: Postgres
     bad, good = new_task(), new_task()
     bad = replace(bad, status=replace(bad.status, state=5))  # type: ignore[arg-type]
     answers = await asyncio.gather(
-        *(ledger.create_tasks([task], patience=5) for task in (bad, good)), return_exceptions=True
+        *(ledger.create_tasks([task], patience=30) for task in (bad, good)), return_exceptions=True
     )
     assert isinstance(answers[0], StoreError)
     assert "task_state_known" in answers[0].message
@@ -199,7 +199,7 @@ async def test_create_tasks_missing_partition_is_made(ledger: PostgresLedger, ds
     await connection.execute(f"DROP TABLE task_p{now():%Y%m%d}")
     await connection.close()
     task = new_task()
-    assert await ledger.create_tasks([task], patience=5) == [task.facts.run_id]
+    assert await ledger.create_tasks([task], patience=30) == [task.facts.run_id]
 
 
 async def test_add_log_lines_kept_as_bytes(ledger: PostgresLedger, dsn: str) -> None:
@@ -216,9 +216,9 @@ async def test_create_tasks_one_large_item_goes_alone(make_ledger, dsn: str) -> 
     ledger = await make_ledger(dsn, batch_max_bytes=100_000, held_max_bytes=3_000_000)
     await ledger.acquire_lease(ids.uuid7())
     large = new_task(input=b"x" * 2_000_000)
-    first = ledger.create_tasks([large], patience=5)
-    second = ledger.create_tasks([new_task()], patience=5)
-    third = ledger.create_tasks([new_task(input=b"x" * 2_000_000)], patience=5)
+    first = ledger.create_tasks([large], patience=30)
+    second = ledger.create_tasks([new_task()], patience=30)
+    third = ledger.create_tasks([new_task(input=b"x" * 2_000_000)], patience=30)
     with pytest.raises(ResourceExhausted):
         await third
     await asyncio.gather(first, second)

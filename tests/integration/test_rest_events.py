@@ -60,7 +60,7 @@ async def push(
     scope: str | None = None, links: tuple[EventLink, ...] = (),
 ) -> UserEvent:  # fmt: skip
     event = UserEvent(TENANT, ids.uuid7(), key, payload, metadata, now(), scope)
-    await ledger.create_tasks([], patience=5, event=NewEvent(event, bytes(25), links))
+    await ledger.create_tasks([], patience=30, event=NewEvent(event, bytes(25), links))
     return event
 
 
@@ -114,7 +114,7 @@ async def run_of(site: Site, state: TaskState = TaskState.QUEUED) -> UUID:
         version_id=version.version_id,
         step_id=STEP_ID,
     )
-    await site.ledger.create_tasks([task], patience=5)
+    await site.ledger.create_tasks([task], patience=30)
     if state is TaskState.COMPLETED:
         await site.ledger.write_task(completed(task))
     return task.facts.id

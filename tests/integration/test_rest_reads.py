@@ -65,7 +65,7 @@ class LedgerCommands:
         if trigger.workflow != self.version.definition.name:
             raise NotFound(f"workflow {trigger.workflow} does not exist")
         task = task_of(self.version, input=trigger.input, metadata=trigger.metadata or b"{}")
-        return (await self.ledger.create_tasks([task], patience=1))[0]
+        return (await self.ledger.create_tasks([task], patience=30))[0]
 
     async def cancel(self, tenant_id: TenantId, ids: Sequence[UUID], origin: Origin) -> list[UUID]:
         return list(ids)
@@ -133,7 +133,7 @@ async def test_run_list_completed_task_readable_by_sdk(
     http: httpx.AsyncClient, ledger: PostgresLedger, version: WorkflowVersion
 ) -> None:
     task = task_of(version, TaskState.ASSIGNED, input=b'{"who": "you"}')
-    await ledger.create_tasks([task], patience=1)
+    await ledger.create_tasks([task], patience=30)
     await ledger.write_task(completed(task, b'{"said":"hello"}'))
     found = await listed(http)
     (row,) = found.rows
@@ -150,7 +150,7 @@ async def test_run_list_completed_task_readable_by_sdk(
 async def test_run_list_without_payloads_empty_objects(
     http: httpx.AsyncClient, ledger: PostgresLedger, version: WorkflowVersion
 ) -> None:
-    await ledger.create_tasks([task_of(version)], patience=1)
+    await ledger.create_tasks([task_of(version)], patience=30)
     (row,) = (await listed(http, include_payloads="false")).rows
     assert row.input == {"input": {}}
     assert row.output == {}
@@ -160,7 +160,7 @@ async def test_run_list_pages_newest_first_with_counts(
     http: httpx.AsyncClient, ledger: PostgresLedger, version: WorkflowVersion
 ) -> None:
     tasks = [task_of(version) for _ in range(5)]
-    await ledger.create_tasks(tasks, patience=1)
+    await ledger.create_tasks(tasks, patience=30)
     newest_first = [str(task.facts.id) for task in reversed(tasks)]
     first = await listed(http, limit=2)
     last = await listed(http, limit=2, offset=4)
@@ -205,7 +205,7 @@ async def test_run_list_filter_leaves_the_matching(
         name: task_of(version, TaskState.ASSIGNED if name == "running" else TaskState.QUEUED, metadata=text)
         for name, text in metadata.items()
     }
-    await ledger.create_tasks(list(tasks.values()), patience=1)
+    await ledger.create_tasks(list(tasks.values()), patience=30)
     names = {str(task.facts.id): name for name, task in tasks.items()}
     answer = await get(
         http, f"{STABLE}/workflow-runs/external-ids", since=since(), only_tasks="false", **params
@@ -217,7 +217,7 @@ async def test_schedule_time_out_shown_as_failed_everywhere(
     http: httpx.AsyncClient, ledger: PostgresLedger, version: WorkflowVersion
 ) -> None:
     task, cancelled = task_of(version), task_of(version)
-    await ledger.create_tasks([task, cancelled], patience=1)
+    await ledger.create_tasks([task, cancelled], patience=30)
     for one, kind in ((task, NoteKind.SCHEDULING_TIMED_OUT), (cancelled, NoteKind.CANCELLED)):
         at = now()
         await ledger.write_task(
@@ -247,7 +247,7 @@ async def test_schedule_time_out_shown_as_failed_everywhere(
 async def retried(ledger: PostgresLedger, version: WorkflowVersion) -> NewTask:
     """A task that failed once, was retried, and completed."""
     task = task_of(version, TaskState.ASSIGNED)
-    await ledger.create_tasks([task], patience=1)
+    await ledger.create_tasks([task], patience=30)
     at = now()
     record = AttemptRecord(0, AttemptOutcome.FAILED, at, at, at, at, WORKER, None, b"boom")
     again = replace(task.status, attempt=1, app_retries=1, queued_at=at)
@@ -297,11 +297,11 @@ async def test_children_counted_listed_and_timed(
     http: httpx.AsyncClient, ledger: PostgresLedger, version: WorkflowVersion
 ) -> None:
     parent = task_of(version)
-    await ledger.create_tasks([parent], patience=1)
+    await ledger.create_tasks([parent], patience=30)
     children = [
         task_of(version, claim=ChildClaim(parent.facts.id, f"i:{n}"), child_index=n) for n in range(3)
     ]
-    await ledger.create_tasks(children, patience=1)
+    await ledger.create_tasks(children, patience=30)
     own = (await listed(http, parent_task_external_id=str(parent.facts.id))).rows
     assert {row.metadata.id for row in own} == {str(child.facts.id) for child in children}
     assert {row.parent_task_external_id for row in own} == {str(parent.facts.id)}
@@ -317,7 +317,7 @@ async def test_other_tenant_sees_nothing(
     http: httpx.AsyncClient, ledger: PostgresLedger, version: WorkflowVersion
 ) -> None:
     task = task_of(version)
-    await ledger.create_tasks([task], patience=1)
+    await ledger.create_tasks([task], patience=30)
     worker = await registered(ledger)
     as_other = {"authorization": "Bearer other"}
     for path in (
@@ -340,7 +340,7 @@ async def test_logs_filtered_by_level_search_and_attempt(
     http: httpx.AsyncClient, ledger: PostgresLedger, version: WorkflowVersion
 ) -> None:
     task = task_of(version)
-    await ledger.create_tasks([task], patience=1)
+    await ledger.create_tasks([task], patience=30)
     start = now()
     texts = (("INFO", "Starting up", 0), ("ERROR", "It broke \x00 here", 0), ("INFO", "again", 1))
     await ledger.add_log_lines(
@@ -381,7 +381,7 @@ async def test_worker_status_slots_and_pause(
     silent = await registered(ledger, last_heartbeat_at=now() - timedelta(seconds=6), paused=True)
     task = task_of(version, TaskState.ASSIGNED)
     task = replace(task, status=replace(task.status, worker_id=worker.id))
-    await ledger.create_tasks([task], patience=1)
+    await ledger.create_tasks([task], patience=30)
     rows = models.WorkerList.from_dict(await get(http, f"{PLAIN}/worker")).rows
     assert {row.metadata.id: row.status.value for row in rows} == {
         str(worker.id): "ACTIVE",
@@ -434,8 +434,8 @@ async def test_trigger_answers_the_visible_run(http: httpx.AsyncClient) -> None:
 async def test_queue_depths_and_stats_by_name(
     http: httpx.AsyncClient, ledger: PostgresLedger, version: WorkflowVersion
 ) -> None:
-    await ledger.create_tasks([task_of(version), task_of(version)], patience=1)
-    await ledger.create_tasks([task_of(version, TaskState.ASSIGNED)], patience=1)
+    await ledger.create_tasks([task_of(version), task_of(version)], patience=30)
+    await ledger.create_tasks([task_of(version, TaskState.ASSIGNED)], patience=30)
     depths = await get(http, f"{PLAIN}/step-run-queue-metrics")
     assert models.TenantStepRunQueueMetrics.from_dict(depths).queues == {"greet:say_hello": 2}
     stats = await get(http, f"{PLAIN}/task-stats")
@@ -447,7 +447,7 @@ async def test_display_names_and_count_known_ids(
     http: httpx.AsyncClient, ledger: PostgresLedger, version: WorkflowVersion
 ) -> None:
     task = task_of(version)
-    await ledger.create_tasks([task], patience=1)
+    await ledger.create_tasks([task], patience=30)
     names = await get(
         http, f"{STABLE}/workflow-runs/display-names", external_ids=[str(task.facts.id), str(ids.uuid7())]
     )
@@ -464,7 +464,7 @@ async def test_run_list_too_many_payload_bytes_refused_naming_limit(
     from broadaxe.views.api import RunFilter
 
     views = StoreViews(PostgresReads(ledger.database), SystemClock(), payload_limit=250)
-    await ledger.create_tasks([task_of(version), task_of(version)], patience=1)
+    await ledger.create_tasks([task_of(version), task_of(version)], patience=30)
     where = RunFilter(since=now() - timedelta(hours=1))
     assert len((await views.list_runs(TENANT, where, 0, 1)).rows) == 1
     assert len((await views.list_runs(TENANT, where, 0, 2, payloads=False)).rows) == 2
@@ -505,7 +505,7 @@ async def test_traceparent_that_the_engine_added_is_found_by_what_is_shown(
                 )
             )  # fmt: skip
     own = task_of(version, metadata=b'{"team":"blue","traceparent":"mine"}')
-    await ledger.create_tasks([*made, own], patience=1)
+    await ledger.create_tasks([*made, own], patience=30)
     shown = {row.metadata.id: row.additional_metadata for row in (await listed(http)).rows}
     assert shown.keys() == {str(one.facts.id) for one in (*made, own)}
     for one, metadata in shown.items():

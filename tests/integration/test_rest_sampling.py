@@ -23,7 +23,7 @@ async def test_runs_that_sampling_leaves_out_are_not_read(ledger: PostgresLedger
     tasks = [new_task(state=TaskState.ASSIGNED, **places) for _ in range(60)]
     event = UserEvent(TENANT, ids.uuid7(), "k", b"{}", b"{}", now())
     links = [EventLink(task.facts.run_id, None) for task in tasks]
-    await ledger.create_tasks(tasks, patience=5, event=NewEvent(event, bytes(25), links))
+    await ledger.create_tasks(tasks, patience=30, event=NewEvent(event, bytes(25), links))
     for task in tasks:
         await ledger.write_task(completed(task))
     below = threshold(0.5)

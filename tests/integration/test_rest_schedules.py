@@ -193,7 +193,7 @@ async def test_cron_fires_and_its_run_is_listed(site: Site) -> None:
         ]
         return bool(rows) and rows[0]["additionalMetadata"]["hatchet__cron_name"] == "mine"
 
-    await until(there, "a run of the cron", 10.0)
+    await until(there, "a run of the cron")
     await site.call("DELETE", f"{PLAIN}/workflows/crons/{made.metadata.id}", 204)
 
 
@@ -227,7 +227,7 @@ async def test_past_planned_run_starts_at_once_and_shows_its_run(site: Site) -> 
     async def started() -> bool:
         return "workflowRunId" in await site.call("GET", path)
 
-    await until(started, "the run", 10.0)
+    await until(started, "the run")
     found = models.ScheduledWorkflows.from_dict(await site.call("GET", path))
     assert found.workflow_run_status.value == "QUEUED"
     assert found.workflow_run_name.startswith("flow-")
@@ -251,7 +251,7 @@ async def test_planned_run_of_several_steps_starts_and_shows_how_it_stands(site:
     async def started() -> bool:
         return "workflowRunStatus" in await site.call("GET", path)
 
-    await until(started, "the run", 10.0)
+    await until(started, "the run")
     found = models.ScheduledWorkflows.from_dict(await site.call("GET", path))
     assert found.workflow_run_status.value == "RUNNING"
     assert found.workflow_run_name.startswith("chain-")
@@ -260,7 +260,7 @@ async def test_planned_run_of_several_steps_starts_and_shows_how_it_stands(site:
     async def fired() -> bool:
         return bool(await connection.fetchval("SELECT count(*) FROM fire WHERE run_id IS NOT NULL"))
 
-    await until(fired, "a run of the cron", 10.0)
+    await until(fired, "a run of the cron")
     assert await schedule_problems(connection) == []
     await connection.close()
 
@@ -279,7 +279,7 @@ async def test_planned_runs_are_filtered_and_ordered(site: Site) -> None:
     async def fired() -> bool:
         return await found(statuses="QUEUED") == ["past"]
 
-    await until(fired, "the past one to be started", 10.0)
+    await until(fired, "the past one to be started")
     assert await found() == ["late", "soon", "past"]
     assert await found(orderByDirection="ASC") == ["past", "soon", "late"]
     assert await found(orderByField="createdAt") == ["past", "soon", "late"]

@@ -39,7 +39,7 @@ async def test_sdk_client_reads_and_changes(
     server = RestServer(app)
     await server.start()
     task = task_of(version, TaskState.ASSIGNED, input=b'{"n":1}')
-    await ledger.create_tasks([task], patience=1)
+    await ledger.create_tasks([task], patience=30)
     await ledger.write_task(completed(task))
     run_id, tenant = str(task.facts.id), str(TENANT)
 

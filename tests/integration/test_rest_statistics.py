@@ -69,7 +69,7 @@ async def logged(
 ) -> tuple[NewTask, NewTask, datetime]:
     """Two tasks of the tenant with lines, of different workflows, and one of another tenant."""
     one, two, stranger = task_of(version), new_task(), new_task(OTHER)
-    await ledger.create_tasks([one, two, stranger], patience=1)
+    await ledger.create_tasks([one, two, stranger], patience=30)
     at = now() - timedelta(minutes=30)
     lines = [
         line(one, "Hello there", "INFO", at),
@@ -143,7 +143,7 @@ async def test_task_points_count_what_ended(
 ) -> None:
     since = now() - timedelta(minutes=1)
     tasks = [task_of(version, TaskState.ASSIGNED) for _ in range(3)]
-    await ledger.create_tasks([*tasks, task_of(version)], patience=1)
+    await ledger.create_tasks([*tasks, task_of(version)], patience=30)
     for task in tasks:
         await ledger.write_task(completed(task))
     until = now() + timedelta(minutes=1)
@@ -165,7 +165,7 @@ async def test_backlog_and_counts_by_workflow_and_metadata(
     queued = [task_of(version, metadata=b'{"team":"blue"}'), task_of(version, metadata=b'{"team":"red"}')]
     running = task_of(version, TaskState.ASSIGNED, metadata=b'{"team":"blue"}')
     done = task_of(version, TaskState.ASSIGNED)
-    await ledger.create_tasks([*queued, running, done, new_task(OTHER)], patience=1)
+    await ledger.create_tasks([*queued, running, done, new_task(OTHER)], patience=30)
     await ledger.write_task(completed(done))
     workflow = str(version.workflow_id)
     answer = models.TenantQueueMetrics.from_dict(await get(client, f"{PLAIN}/queue-metrics"))
@@ -191,7 +191,7 @@ async def test_backlog_is_counted_by_a_traceparent_that_the_engine_added(
 ) -> None:
     task_id = ids.uuid7()
     facts = added(b"{}", run_trace_id(task_id), task_id)
-    await ledger.create_tasks([task_of(version, task_id=task_id, **facts), task_of(version)], patience=1)
+    await ledger.create_tasks([task_of(version, task_id=task_id, **facts), task_of(version)], patience=30)
     shown = json.loads(facts["metadata"])["traceparent"]
     found = await get(client, f"{PLAIN}/queue-metrics", additionalMetadata=f"traceparent:{shown}")
     assert found["total"] == {"numQueued": 1, "numRunning": 0, "numPending": 0}
@@ -208,7 +208,7 @@ async def test_worker_count_is_of_active_workers_with_the_action(
         await ledger.add_worker(WorkerRow(TENANT, one, "w", actions, {"default": 5}, {}, {}, at, at))
         await ledger.set_session(TENANT, one, at, True)
     await ledger.record_heartbeats([(TENANT, worker_id, at + timedelta(seconds=1))])
-    await ledger.create_tasks([task_of(version, TaskState.ASSIGNED)], patience=1)
+    await ledger.create_tasks([task_of(version, TaskState.ASSIGNED)], patience=30)
     path = f"{PLAIN}/workflows/{version.workflow_id}/worker-count"
     answer = models.WorkflowWorkersCount.from_dict(await get(client, path))
     assert (answer.free_slot_count, answer.max_slot_count) == (5, 5)
@@ -233,7 +233,7 @@ async def test_workflow_metrics_count_its_runs(
 ) -> None:
     done = task_of(version, TaskState.ASSIGNED)
     await ledger.create_tasks(
-        [task_of(version), task_of(version), done, new_task(), new_task(OTHER)], patience=1
+        [task_of(version), task_of(version), done, new_task(), new_task(OTHER)], patience=30
     )
     await ledger.write_task(completed(done))
     path = f"/api/v1/workflows/{version.workflow_id}/metrics"
@@ -268,7 +268,7 @@ async def test_prometheus_metrics_are_the_tenants_gauges(
     await ledger.add_worker(WorkerRow(OTHER, WorkerId(ids.uuid7()), "w", actions, {"default": 7}, {}, {}, at))
     await ledger.record_heartbeats([(TENANT, worker_id, at + timedelta(seconds=1))])
     running = task_of(version, TaskState.ASSIGNED)
-    await ledger.create_tasks([task_of(version), task_of(version), running, new_task(OTHER)], patience=1)
+    await ledger.create_tasks([task_of(version), task_of(version), running, new_task(OTHER)], patience=30)
 
     answer = await client.get(f"{PLAIN}/prometheus-metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")

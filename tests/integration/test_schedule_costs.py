@@ -68,7 +68,7 @@ async def test_herd_of_crons_takes_few_statements_and_each_fires_once(
         async def all_fired() -> bool:
             return bool(await connection.fetchval("SELECT count(*) FROM fire") == CRONS)
 
-        await until(all_fired, "every cron", 60.0)
+        await until(all_fired, "every cron", 120.0)
         assert await connection.fetchval("SELECT count(*) FROM task") == CRONS
         assert await schedule_problems(connection) == []
         print({name: count for name, count in counts.items() if count > 1})

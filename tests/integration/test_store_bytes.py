@@ -107,7 +107,7 @@ async def test_metadata_and_trace_read_back_as_given(
     metadata, trace = case(run_id)
     run = RunFacts(TENANT, RunId(run_id), WORKFLOW, VERSION, 1, now(), INPUT, metadata, trace)
     step = new_task(run_id=run_id, metadata=metadata, trace=trace, input=b"")
-    await ledger.create_tasks([alone, NewRun(run, (step,))], patience=1)
+    await ledger.create_tasks([alone, NewRun(run, (step,))], patience=30)
     for task in (alone, step):
         found = await ledger.get_task(TENANT, task.facts.id)
         assert found is not None
@@ -131,7 +131,7 @@ async def test_traceparent_that_is_not_stored_is_found_by(ledger: PostgresLedger
     alone = new_task(task_id=task_id, metadata=metadata, trace=trace)
     metadata, trace = called(None)(run_id)
     run = RunFacts(TENANT, RunId(run_id), WORKFLOW, VERSION, 1, now(), INPUT, metadata, trace)
-    await ledger.create_tasks([alone, NewRun(run), new_task()], patience=1)
+    await ledger.create_tasks([alone, NewRun(run), new_task()], patience=30)
     since = now() - timedelta(hours=1)
     for wanted, pair in (
         (task_id, ("traceparent", traceparent(run_trace_id(task_id), task_id))),

@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from broadaxe.store.postgres_ledger import PostgresLedger
 from broadaxe.store.schedule_ledger import SkipRecord
 from broadaxe.testkit.conditions import until
 from broadaxe.testkit.proxy import COMMIT, Fault, FaultProxy, Way
+from broadaxe.testkit.usage import tree
 from tests.faults.cluster import socket_of, through
 
 COMMITTED = b"COMMIT\0"
@@ -86,11 +87,23 @@ class Crashing:
     proxy: FaultProxy
     ledger: PostgresLedger
     dsn: str
+    frozen: list[int] = field(default_factory=list)
+
+    def freeze(self) -> None:
+        """Nothing writes the log but commits: two processes do, every few seconds, perhaps in between."""
+        assert self.server.pid is not None
+        self.frozen = [pid for pid in tree(self.server.pid)[1:] if _writes_by_itself(pid)]
+        assert len(self.frozen) == 2
+        for pid in self.frozen:
+            os.kill(pid, signal.SIGSTOP)
 
     def kill(self) -> None:
         """Its keeper starts it again."""
         assert self.server.pid is not None
         os.kill(self.server.pid, signal.SIGKILL)
+        # The rest end by themselves, but for those that stand still.
+        for pid in self.frozen:
+            os.kill(pid, signal.SIGKILL)
 
     async def ask(self, query: str) -> object:
         """One value, around the proxy."""
@@ -123,6 +136,7 @@ async def test_commit_lost_in_a_crash_is_done_again_though_another_transaction_g
 ) -> None:
     async with crashing(tmp_path / "server", make_ledger) as it:
         batch = await kind(it.ledger)
+        it.freeze()
         held = it.proxy.on_pattern(COMMIT, Fault.STALL)
         write = asyncio.ensure_future(batch.write())
         await held.wait()
@@ -150,6 +164,11 @@ async def test_commit_that_a_crash_left_is_not_done_again(
         assert await asyncio.wait_for(write, 60) == batch.answer
         assert await it.ask(batch.count) == batch.times
         assert it.ledger.database.instruments.counts[batch.statement] == 1
+
+
+def _writes_by_itself(pid: int) -> bool:
+    title = Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b"walwriter" in title or b"background writer" in title
 
 
 async def reachable(dsn: str) -> asyncpg.Connection | None:

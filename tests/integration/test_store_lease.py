@@ -22,9 +22,9 @@ async def test_acquire_lease_second_engine_waits_for_release(dsn: str, make_ledg
     assert (lease.epoch, lease.previous_engine, lease.spans_confirmed_until) == (1, None, None)
     waiting = asyncio.create_task(second.acquire_lease(two))
     with pytest.raises(Fenced):
-        await second.create_tasks([new_task()], patience=1)
+        await second.create_tasks([new_task()], patience=30)
     task = new_task()
-    await first.create_tasks([task], patience=1)
+    await first.create_tasks([task], patience=30)
     assert not waiting.done()
     until = now()
     await first.release_lease(until)
@@ -32,7 +32,7 @@ async def test_acquire_lease_second_engine_waits_for_release(dsn: str, make_ledg
     assert (taken.epoch, taken.previous_engine, taken.spans_confirmed_until) == (2, one, until)
     with pytest.raises(Fenced):
         await first.write_task(completed(task))
-    assert await second.create_tasks([new_task()], patience=1)
+    assert await second.create_tasks([new_task()], patience=30)
 
 
 async def test_acquire_lease_owner_dies_next_one_takes_over(dsn: str, make_ledger: MakeLedger) -> None:
@@ -71,7 +71,7 @@ async def test_acquire_lease_cancelled_leaves_it_to_others(
 
 async def test_group_commit_epoch_moved_on_refuses_everything(ledger: PostgresLedger, dsn: str) -> None:
     task = new_task(state=TaskState.ASSIGNED)
-    await ledger.create_tasks([task], patience=1)
+    await ledger.create_tasks([task], patience=30)
     lost: list[int] = []
     ledger.on_fenced(lost.append)
     connection = await asyncpg.connect(dsn)
@@ -79,7 +79,7 @@ async def test_group_commit_epoch_moved_on_refuses_everything(ledger: PostgresLe
     await connection.close()
     answers = await asyncio.gather(
         ledger.write_task(completed(task)),
-        ledger.create_tasks([new_task()], patience=1),
+        ledger.create_tasks([new_task()], patience=30),
         return_exceptions=True,
     )
     assert [type(answer) for answer in answers] == [Fenced, Fenced]
@@ -108,7 +108,7 @@ async def test_lease_connection_cut_regained_with_the_same_epoch(cuttable: Cutta
     cuttable.ledger.on_wake(woken.set)
     cuttable.proxy.cut()
     await asyncio.wait_for(
-        woken.wait(), 10
+        woken.wait(), 30
     )  # it listens again, and says so since it may have missed something
     assert await cuttable.ledger.create_tasks([new_task()], patience=None)
     assert cuttable.ledger.epoch == 1
@@ -160,8 +160,8 @@ async def test_leases_by_time_end_with_silence_and_fence_the_silent_owner(
     taken = await asyncio.wait_for(waiting, 30)
     assert (taken.epoch, taken.previous_engine) == (2, one)
     with pytest.raises(Fenced):
-        await first.create_tasks([new_task()], patience=1)
-    assert await second.create_tasks([new_task()], patience=1)
+        await first.create_tasks([new_task()], patience=30)
+    assert await second.create_tasks([new_task()], patience=30)
 
 
 @pytest.mark.parametrize("by_lock", [True, False])
@@ -198,7 +198,7 @@ async def test_changes_elsewhere_are_judged_on_the_row_and_told_to_the_owner(
     other.join(engine(), schedules=False)
     await other.joined()
     task = new_task(state=TaskState.ASSIGNED)
-    assert await other.create_elsewhere([task], patience=1) == [task.facts.run_id]
+    assert await other.create_elsewhere([task], patience=30) == [task.facts.run_id]
 
     def complete(stored: StoredTask) -> Decision | None:
         final = stored.status.state.final
@@ -217,7 +217,7 @@ async def test_changes_elsewhere_are_judged_on_the_row_and_told_to_the_owner(
 
 async def test_write_task_expecting_other_times_does_not_hold(ledger: PostgresLedger) -> None:
     task = new_task(state=TaskState.ASSIGNED)
-    await ledger.create_tasks([task], patience=1)
+    await ledger.create_tasks([task], patience=30)
     write = completed(task)
     stale = replace(write, expect=replace(task.status, started_at=now()))
     assert not await ledger.write_task(stale)

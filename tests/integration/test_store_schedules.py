@@ -79,10 +79,10 @@ async def test_due_time_is_claimed_once_and_moves_the_cron_on(ledger: PostgresLe
     row = await cron_in(ledger)
     one, two, next_one = firing(row.id, DUE), firing(row.id, DUE), firing(row.id, DUE + timedelta(minutes=1))
     answers = await asyncio.gather(
-        *(ledger.create_tasks([task], patience=1) for task in (one, two, next_one))
+        *(ledger.create_tasks([task], patience=30) for task in (one, two, next_one))
     )
     assert answers == [[one.facts.run_id], [NOBODY], [next_one.facts.run_id]]
-    assert await ledger.create_tasks([firing(row.id, DUE)], patience=1) == [NOBODY]
+    assert await ledger.create_tasks([firing(row.id, DUE)], patience=30) == [NOBODY]
     connection = await asyncpg.connect(dsn)
     assert await connection.fetchval("SELECT count(*) FROM task") == 2
     fires = await connection.fetch("SELECT due_at, until, run_id, reason FROM fire ORDER BY due_at")
@@ -101,12 +101,12 @@ async def test_claim_of_a_cron_that_is_off_or_gone_makes_no_run(ledger: Postgres
     assert await schedules.enable_cron(TENANT, row.id, False, now())
     assert not await schedules.enable_cron(TENANT, row.id, False, now())
     task = firing(row.id, DUE)
-    assert await ledger.create_tasks([task], patience=1) == [NOBODY]
+    assert await ledger.create_tasks([task], patience=30) == [NOBODY]
     assert await ledger.get_task(TENANT, task.facts.id) is None
     [after] = await schedules.get_crons([(TENANT, row.id)])
     assert after.settled_until == row.settled_until
     assert await schedules.delete_cron(TENANT, row.id)
-    assert await ledger.create_tasks([firing(row.id, DUE)], patience=1) == [NOBODY]
+    assert await ledger.create_tasks([firing(row.id, DUE)], patience=30) == [NOBODY]
 
 
 async def test_cron_that_is_switched_on_again_starts_from_there(ledger: PostgresLedger, dsn: str) -> None:
@@ -133,7 +133,7 @@ async def test_skips_ride_on_a_commit_and_settle_what_they_are_about(
         SkipRecord(TENANT, planned.id, DUE, DUE, SkipReason.PAUSED, False),
     ]
     ledger.database.instruments.counts.clear()
-    await asyncio.gather(ledger.record_skips(skips), ledger.create_tasks([new_task()], patience=1))
+    await asyncio.gather(ledger.record_skips(skips), ledger.create_tasks([new_task()], patience=30))
     assert ledger.database.instruments.counts["fire_claim_batch"] == 1
     assert ledger.database.instruments.counts["scheduled_claim_batch"] == 1
     [after] = await ledger.schedules.get_crons([(TENANT, row.id)])
@@ -145,12 +145,12 @@ async def test_skips_ride_on_a_commit_and_settle_what_they_are_about(
 
 async def test_planned_run_is_claimed_once_and_only_for_its_own_moment(ledger: PostgresLedger) -> None:
     [row] = await planned_in(ledger, DUE)
-    assert await ledger.create_tasks([firing(row.id, DUE + timedelta(seconds=1), False)], patience=1) == [
+    assert await ledger.create_tasks([firing(row.id, DUE + timedelta(seconds=1), False)], patience=30) == [
         NOBODY
     ]
     task = firing(row.id, DUE, False)
-    assert await ledger.create_tasks([task], patience=1) == [task.facts.run_id]
-    assert await ledger.create_tasks([firing(row.id, DUE, False)], patience=1) == [NOBODY]
+    assert await ledger.create_tasks([task], patience=30) == [task.facts.run_id]
+    assert await ledger.create_tasks([firing(row.id, DUE, False)], patience=30) == [NOBODY]
     [after] = await ledger.schedules.get_scheduled([(TENANT, row.id)])
     assert after.run_id == task.facts.run_id
     assert await ledger.schedules.move_scheduled(TENANT, [(row.id, DUE)], now()) == set()
@@ -188,12 +188,12 @@ async def test_poisoned_fire_drops_out_and_its_neighbours_are_committed(ledger: 
     bad = firing(row.id, DUE + timedelta(minutes=1))
     bad = replace(bad, facts=replace(bad.facts, child_key="a\x00b"))
     answers = await asyncio.gather(
-        *(ledger.create_tasks([task], patience=1) for task in (*good[:2], bad, *good[2:])),
+        *(ledger.create_tasks([task], patience=30) for task in (*good[:2], bad, *good[2:])),
         return_exceptions=True,
     )
     assert isinstance(answers[2], StoreError)
     assert answers[:2] + answers[3:] == [[task.facts.run_id] for task in good]
-    assert await ledger.create_tasks([firing(row.id, DUE + timedelta(minutes=1))], patience=1) != [NOBODY]
+    assert await ledger.create_tasks([firing(row.id, DUE + timedelta(minutes=1))], patience=30) != [NOBODY]
 
 
 async def test_two_engines_never_both_fire_one_due_time(dsn: str, make_ledger: MakeLedger) -> None:
@@ -201,10 +201,10 @@ async def test_two_engines_never_both_fire_one_due_time(dsn: str, make_ledger: M
     await first.acquire_lease(SystemIds().uuid7())  # type: ignore[arg-type]
     row = await cron_in(first)
     one = firing(row.id, DUE)
-    assert await first.create_tasks([one], patience=1) == [one.facts.run_id]
+    assert await first.create_tasks([one], patience=30) == [one.facts.run_id]
     await first.release_lease(None)
     await second.acquire_lease(SystemIds().uuid7())  # type: ignore[arg-type]
-    assert await second.create_tasks([firing(row.id, DUE)], patience=1) == [NOBODY]
+    assert await second.create_tasks([firing(row.id, DUE)], patience=30) == [NOBODY]
 
 
 async def test_pause_keeps_its_beginning_and_notes_its_end(ledger: PostgresLedger) -> None:
@@ -257,7 +257,7 @@ async def test_old_fires_and_settled_runs_are_pruned(
     row = await cron_in(ledger)
     old = now() - timedelta(days=40)
     tasks = [firing(row.id, old + timedelta(seconds=n)) for n in range(5)] + [firing(row.id, DUE)]
-    await asyncio.gather(*(ledger.create_tasks([task], patience=1) for task in tasks))
+    await asyncio.gather(*(ledger.create_tasks([task], patience=30) for task in tasks))
     await ledger.schedules.prune(now() - timedelta(days=30))
     connection = await asyncpg.connect(dsn)
     assert [record[0] for record in await connection.fetch("SELECT due_at FROM fire")] == [DUE]
@@ -270,7 +270,7 @@ async def test_judge_finds_a_due_time_that_was_lost_doubled_or_made_up(
     row = await cron_in(ledger)
     minute = row.created_at.replace(second=0, microsecond=0)
     times = [minute + timedelta(minutes=n) for n in (1, 2, 3)]
-    await asyncio.gather(*(ledger.create_tasks([firing(row.id, at)], patience=1) for at in times))
+    await asyncio.gather(*(ledger.create_tasks([firing(row.id, at)], patience=30) for at in times))
     [planned] = await planned_in(ledger, now())
     connection = await asyncpg.connect(dsn)
     assert await schedule_problems(connection) == []

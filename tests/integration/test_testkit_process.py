@@ -108,7 +108,7 @@ class Through:
     async def connect(self) -> asyncpg.Connection:
         name = self.database.partition("@/")[2].partition("?")[0]
         return await asyncpg.connect(
-            f"postgresql://broadaxe@127.0.0.1:{self.proxy.port}/{name}", ssl=False, timeout=5
+            f"postgresql://broadaxe@127.0.0.1:{self.proxy.port}/{name}", ssl=False, timeout=30
         )
 
     async def rows(self) -> int:

@@ -167,7 +167,7 @@ async def worker_death(stage: Stage, caller: Caller) -> list[UUID]:
     await first.start_of(run, 0)
     await first.fall_silent()
     second = await stage.worker("death", client=caller)
-    await report(second, await second.start_of(run, 1, timeout=20), COMPLETED, payload())
+    await report(second, await second.start_of(run, 1, timeout=40), COMPLETED, payload())
     await first.die()
     await second.die()
     return [run]

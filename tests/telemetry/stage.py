@@ -163,7 +163,7 @@ class Stage:
             metrics = await self.cluster.metrics()
             return any("active_sdks" in key and f'"{name}"' in key and metrics[key] for key in metrics)
 
-        await until(open_there, f"the session of {name}", 15.0)
+        await until(open_there, f"the session of {name}")
         return worker
 
     async def stop_all(self) -> None:

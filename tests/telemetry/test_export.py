@@ -94,7 +94,7 @@ async def test_export_shutdown_sends_the_last_spans(receiver: Receiver) -> None:
     telemetry = make_telemetry(receiver.target, tuning=Tuning(delay=3600))
     await telemetry.start()
     one_run(telemetry)
-    await telemetry.shutdown(5)
+    await telemetry.shutdown(30)
     assert len(receiver.spans) == 3
     one_run(telemetry)
     assert telemetry.stats().dropped["shutdown"] == 3
@@ -175,5 +175,5 @@ async def test_metrics_last_state_is_sent_at_shutdown(receiver: Receiver) -> Non
     telemetry = make_telemetry(receiver.target, metrics_enabled=True, tuning=QUICK)
     await telemetry.start()
     telemetry.metrics.add(T.METRIC_TASKS_CREATED, 5)
-    await telemetry.shutdown(5)
+    await telemetry.shutdown(30)
     assert len(receiver.metrics) == 1

@@ -72,7 +72,7 @@ async def main():
     telemetry = Telemetry(options, SystemClock(), SystemIds())
     await telemetry.start()
     telemetry.tracer.start(T.SPAN_MIGRATE).end()
-    await telemetry.shutdown(5)
+    await telemetry.shutdown(30)
 
 asyncio.run(main())
 """
@@ -97,7 +97,7 @@ async def test_g09_metrics_disabled_sends_none_and_enabled_has_what_operators_ne
     telemetry = make_telemetry(receiver.target)
     await telemetry.start()
     telemetry.metrics.record(T.METRIC_RPC_SERVER_DURATION, 0.1)
-    await telemetry.shutdown(5)
+    await telemetry.shutdown(30)
     assert not receiver.metrics
     kinds = {metric.name: metric.kind for metric in T.METRICS}
     assert kinds["hatchet.tasks.finished"] is MetricKind.COUNTER
@@ -119,7 +119,7 @@ async def test_g11_durations_are_measured_in_seconds(receiver: Receiver) -> None
     telemetry = make_telemetry(receiver.target, metrics_enabled=True)
     await telemetry.start()
     telemetry.metrics.record(T.METRIC_DB_CLIENT_DURATION, 0.004)
-    await telemetry.shutdown(5)
+    await telemetry.shutdown(30)
     (metric,) = [
         metric
         for scope in receiver.metrics[0].resource_metrics[0].scope_metrics

@@ -142,9 +142,9 @@ async def test_any_mix_of_runs_leaves_whole_traces(mix: Mix, plans: list[Plan], 
     def arrived() -> bool:
         return wanted <= {span.span_id for span in mix.stage.collector.spans}
 
-    await until(arrived, "the runs' own spans", 15, period=0.05)
+    await until(arrived, "the runs' own spans", period=0.05)
     # Parents of what has arrived may be on their way; in the end nothing is wrong.
-    await until(lambda: not mix.problems(), "whole traces", 5, period=0.1)
+    await until(lambda: not mix.problems(), "whole traces", period=0.1)
 
 
 async def _number(mix: Mix, run: UUID) -> int:

@@ -24,7 +24,7 @@ def request(*names: str) -> ExportTraceServiceRequest:
     return ExportTraceServiceRequest(resource_spans=[ResourceSpans(scope_spans=[ScopeSpans(spans=spans)])])
 
 
-async def export(channel: grpc.aio.Channel, *names: str, timeout: float = 5.0) -> ExportTraceServiceResponse:
+async def export(channel: grpc.aio.Channel, *names: str, timeout: float = 30.0) -> ExportTraceServiceResponse:
     """Send an export."""
     call = channel.unary_unary(
         "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
@@ -45,7 +45,7 @@ async def test_collector_each_mood_answers_as_named() -> None:
             await export(channel, "three")
         collector.mood = Mood.HANGING
         with pytest.raises(grpc.aio.AioRpcError) as hung:
-            await export(channel, "four", timeout=0.1)
+            await export(channel, "four", timeout=1.0)
         assert hung.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         collector.mood = Mood.PARTIAL
         answer = await export(channel, "five", "six")

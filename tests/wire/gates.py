@@ -28,8 +28,6 @@ class Arrival:
     retry: int
     worker: str
     note: dict[str, Any] = field(default_factory=dict)
-    at: float = 0.0
-    """Seconds of the event loop's clock when it arrived."""
 
 
 class Gates:
@@ -88,7 +86,7 @@ class Gates:
         try:
             with contextlib.suppress(ConnectionError, asyncio.CancelledError):
                 said = json.loads(await reader.readline())
-                arrival = Arrival(**said, at=asyncio.get_running_loop().time())
+                arrival = Arrival(**said)
                 async with self._news:
                     self.arrivals.append(arrival)
                     self._news.notify_all()

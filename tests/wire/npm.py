@@ -1,5 +1,6 @@
 """Packages of npm for the tests, installed once for all test runs into a cache of the user's."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -37,8 +38,10 @@ def node_modules(*packages: str) -> Path:
         ]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT)
-            if done.returncode == 0 and not home.exists():
-                fresh.rename(home)
+            if done.returncode == 0:
+                # Another test run may have been faster.
+                with contextlib.suppress(OSError):
+                    fresh.rename(home)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         if done.returncode != 0:

@@ -1,6 +1,7 @@
 """Workflows whose tasks fail, are retried, time out, wait and are cancelled."""
 
 import asyncio
+import time
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -31,14 +32,14 @@ def declare_retries(hatchet: Hatchet) -> SimpleNamespace:
 
     @hatchet.task(name="backs_off", retries=2, backoff_factor=1.2, backoff_max_seconds=2)
     async def backs_off(input: EmptyModel, ctx: Context) -> dict[str, int]:
-        await pass_gate("seen:backs_off", ctx)
+        await pass_gate("seen:backs_off", ctx, began=time.monotonic())
         if ctx.retry_count < 2:
             raise RuntimeError("later")
         return {"attempt": ctx.attempt_number}
 
     @hatchet.task(name="asks_later", retries=1)
     async def asks_later(input: EmptyModel, ctx: Context) -> dict[str, int]:
-        await pass_gate("seen:asks_later", ctx)
+        await pass_gate("seen:asks_later", ctx, began=time.monotonic())
         if ctx.retry_count == 0:
             raise RetryAfterException("not now", after=timedelta(seconds=RETRY_AFTER))
         return {"attempt": ctx.attempt_number}

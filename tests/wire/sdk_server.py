@@ -14,6 +14,7 @@ from hatchet_sdk.config import ClientTLSConfig
 
 from broadaxe.testkit.conditions import until
 from broadaxe.testkit.process import ChildProcess
+from tests.faults.cluster import own_ports
 
 HERE = Path(__file__).resolve().parent
 
@@ -31,7 +32,8 @@ class Served:
     async def start(self, timeout: float = 60.0) -> None:
         """Start and wait until it is ready."""
         command = ("dev", "--data-dir", self.folder)
-        ports = () if self.client_env else ("--grpc-port", "0", "--port", "0", "--health-port", "0")
+        # Not any free ones: while the server is away, somebody else could be given those.
+        ports = () if self.client_env else own_ports()
         self.process = await ChildProcess.broadaxe(*command, *ports, env=self.env, name="server")
         await self.process.wait_line(r"^ready ", timeout)
         for line in (self.folder / "client.env").read_text().splitlines():

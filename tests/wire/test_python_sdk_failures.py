@@ -16,7 +16,7 @@ from hatchet_sdk.clients.rest.models.v1_task_event_type import V1TaskEventType
 from hatchet_sdk.clients.rest.models.v1_task_status import V1TaskStatus
 from hatchet_sdk.exceptions import FailedTaskRunExceptionGroup, TaskRunError
 from hatchet_sdk.features.runs import BulkCancelReplayOpts, RunFilter
-from sdk_models import EXECUTION_TIMEOUT, FAILURE, RETRY_AFTER, Failures, Gate
+from sdk_models import FAILURE, RETRY_AFTER, Failures, Gate
 from sdk_server import Worker, has_status
 
 from broadaxe.testkit.conditions import until
@@ -32,7 +32,7 @@ async def events_of(hatchet: Hatchet, run_id: str, *wanted: V1TaskEventType) -> 
         found = Counter(event.event_type for event in run.task_events)
         return found if not Counter(wanted) - found else None
 
-    return await until(read, f"events {wanted} of {run_id}", 10.0, period=0.1)
+    return await until(read, f"events {wanted} of {run_id}", period=0.1)
 
 
 @pytest.mark.parametrize("name", ["flaky", "flaky_sync"])
@@ -105,8 +105,9 @@ async def test_output_that_is_not_allowed_fails_the_run(flows: SimpleNamespace, 
 
 
 def gaps(arrivals: list[Arrival]) -> list[float]:
-    """Seconds between arrivals."""
-    return [later.at - earlier.at for earlier, later in itertools.pairwise(arrivals)]
+    """Seconds between the begins of attempts, by the worker: news of one may come late to this process."""
+    begins = [one.note["began"] for one in arrivals]
+    return [later - earlier for earlier, later in itertools.pairwise(begins)]
 
 
 async def test_back_off_waits_the_factor_to_the_power_of_the_retry(
@@ -155,7 +156,6 @@ async def test_refreshed_time_out_lets_the_task_live_longer(
     kinds = await events_of(hatchet, run_id, V1TaskEventType.FINISHED)
     assert kinds[V1TaskEventType.TIMEOUT_REFRESHED] == 1
     assert kinds[V1TaskEventType.TIMED_OUT] == 0
-    assert EXECUTION_TIMEOUT == 1.0
 
 
 async def test_schedule_time_out_ends_a_run_that_no_worker_takes(

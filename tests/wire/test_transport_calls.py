@@ -4,10 +4,13 @@ import asyncio
 from typing import Any
 
 import grpc
+import h2.config
+import h2.connection
 import pytest
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.rpc import status_pb2
 from grpc import aio
+from lean_peer import request_head
 from toy_server import (
     BEARER,
     CHOSEN,
@@ -23,10 +26,12 @@ from toy_server import (
 )
 
 from broadaxe.grpc_api.call import Call, Code
+from broadaxe.grpc_api.lean.inbound import prefixed
 from broadaxe.grpc_api.method import service_methods
 from broadaxe.grpc_api.rate_limit import RateGroup
 from broadaxe.grpc_api.wire import dispatcher_pb2, events_pb2, pool
 from broadaxe.grpc_api.wire.v1 import workflows_pb2
+from broadaxe.testkit.virtual_time import VirtualClock
 
 pytestmark = pytest.mark.usefixtures("transport")
 
@@ -138,14 +143,30 @@ async def test_transport_traceparent_absent_or_wrong_gives_no_caller() -> None:
     assert [call.caller for call in toy.servicer.calls] == [None, None]
 
 
-async def test_transport_deadline_passed_cancels_the_handler() -> None:
-    async with serving() as toy, client(toy.target) as calls:
-        refused = await _refusal(calls.register(register("wait"), metadata=BEARER, timeout=0.2))
+async def test_transport_deadline_passed_cancels_the_handler_of_a_caller_that_stays() -> None:
+    """Over plain HTTP/2: clients of gRPC hang up at their deadline, which may come before the server's."""
+    peer = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
+    peer.initiate_connection()
+    peer.send_headers(1, request_head("/Dispatcher/Register", (("grpc-timeout", "200m"),)))
+    peer.send_data(1, prefixed(register("wait").SerializeToString()), end_stream=True)
+    async with serving() as toy:
+        _, writer = await asyncio.open_connection("127.0.0.1", toy.server.port)
+        writer.write(peer.data_to_send())
         await asyncio.wait_for(toy.servicer.cancelled.wait(), 30)
         await toy.seen.until(lambda: toy.seen.durations)
-    assert refused.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        writer.close()
     assert toy.seen.durations[0][:2] == ("Register", Code.DEADLINE_EXCEEDED)
     assert toy.servicer.calls[0].deadline is not None
+
+
+async def test_transport_deadline_passed_is_told_to_the_client() -> None:
+    async with serving() as toy, client(toy.target) as calls:
+        await calls.push(_push(), metadata=BEARER)  # the time is the call's, not the connection's
+        refused = await _refusal(calls.register(register("wait"), metadata=BEARER, timeout=1.0))
+        await asyncio.wait_for(toy.servicer.cancelled.wait(), 30)
+        await toy.seen.until(lambda: len(toy.seen.durations) == 2)
+    assert refused.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert toy.seen.durations[1][1] in (Code.DEADLINE_EXCEEDED, Code.CANCELLED)
 
 
 async def test_transport_deadline_absent_is_none() -> None:
@@ -286,7 +307,7 @@ async def test_auth_store_away_is_unavailable_so_that_clients_come_back() -> Non
 
 
 async def test_rate_limit_exceeded_is_resource_exhausted_for_its_group_alone() -> None:
-    async with serving(rate=1) as toy, client(toy.target) as calls:
+    async with serving(rate=1, clock=VirtualClock()) as toy, client(toy.target) as calls:
         await calls.push(_push(), metadata=BEARER)
         refused = await _refusal(calls.push(_push(), metadata=BEARER))
         # The dispatcher has a bucket of its own, ten times as large.

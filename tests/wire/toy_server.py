@@ -10,7 +10,7 @@ from uuid import UUID
 import grpc
 from grpc import aio
 
-from broadaxe.clock import SystemClock
+from broadaxe.clock import Clock, SystemClock
 from broadaxe.domain.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -245,11 +245,14 @@ def make_server(methods: list[Method], pipeline: Pipeline, settings: Any) -> Grp
 
 @asynccontextmanager
 async def serving(
-    settings: Any = None, rate: float = 0, methods: list[Method] | None = None
+    settings: Any = None,
+    rate: float = 0,
+    methods: list[Method] | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Toy]:
-    """A toy server on a free port of loopback."""
-    clock, seen, servicer = SystemClock(), Seen(), ToyServicer()
-    pipeline = Pipeline(ToyAuthenticator(), RateLimiter(clock, rate), seen, clock)
+    """A toy server on a free port of loopback; `clock` is that of its rate limits."""
+    system, seen, servicer = SystemClock(), Seen(), ToyServicer()
+    pipeline = Pipeline(ToyAuthenticator(), RateLimiter(clock or system, rate), seen, system)
     server = make_server([*servicer.methods(), *(methods or [])], pipeline, settings or listening())
     await server.start()
     try:

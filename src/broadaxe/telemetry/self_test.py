@@ -21,6 +21,9 @@ from broadaxe.telemetry.sampler import Sampler
 from broadaxe.telemetry.tracer import Tracer
 from broadaxe.telemetry.vocabulary import AttrValue
 
+_SILENCE = "timed out before receiving SETTINGS"
+"""What gRPC says of a server that takes a connection and never speaks."""
+
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
@@ -125,6 +128,8 @@ async def _failure(options: TelemetryOptions, error: ExportError, within: float,
         found = await look(options, within)
         if found is not None:
             return found
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+    # gRPC gives up a connection on which nothing is said before the time of the call is over.
+    silent = code is grpc.StatusCode.UNAVAILABLE and _SILENCE in details
+    if silent or code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Told(Outcome.SLOW, f"{target} took the connection, but gave no answer within {within:g} s")
     return Told(Outcome.REFUSED, f"{target} refused the {what}: {error}")

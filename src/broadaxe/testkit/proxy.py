@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from broadaxe.testkit.ports import free_port
+
 Address = tuple[str, int] | Path
 """Host and port, or a unix socket."""
 
@@ -180,9 +182,12 @@ class FaultProxy:
         """Listen; the address, which stays the same after `stop` and another `start`."""
         if isinstance(self._listen, Path):
             self._server = await asyncio.start_unix_server(self._accept, str(self._listen))
-        else:
-            self._server = await asyncio.start_server(self._accept, *self._listen)
-            self._listen = (self._listen[0], self._server.sockets[0].getsockname()[1])
+            return self._listen
+        # One that the system picks could be an outgoing connection's, or another listener's, between `stop`
+        # and the next `start`.
+        host, port = self._listen
+        self._listen = (host, port or free_port())
+        self._server = await asyncio.start_server(self._accept, *self._listen)
         return self._listen
 
     async def stop(self) -> None:
