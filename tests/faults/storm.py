@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
@@ -17,7 +18,16 @@ from tests.faults.cluster import Cluster
 from tests.faults.sdk_worker import WORKFLOW
 from tests.faults.wire import Client, Refused, patiently
 
-WORKER = Path(__file__).with_name("sdk_worker.py")
+
+@dataclass(frozen=True)
+class Program:
+    """A worker that does what `sdk_worker` does, in whatever language."""
+
+    command: tuple[str | Path, ...]
+    env: dict[str, str] = field(default_factory=dict)
+
+
+PYTHON = Program((sys.executable, Path(__file__).with_name("sdk_worker.py")))
 CANCELLED_ONE_IN = 25
 FAILS_ONE_IN = 7
 LONG_ONE_IN = 5
@@ -27,8 +37,9 @@ AT_ONCE = 8
 class Storm:
     """Triggers runs, cancels some, and knows how far things are."""
 
-    def __init__(self, cluster: Cluster, folder: Path, seed: int) -> None:
+    def __init__(self, cluster: Cluster, folder: Path, seed: int, program: Program = PYTHON) -> None:
         self.cluster = cluster
+        self._program = program
         self.history = History()
         self.random = random.Random(seed)
         self.notes = folder / "notes.jsonl"
@@ -60,10 +71,11 @@ class Storm:
             "SLOTS": str(slots),
             "PYTHONUNBUFFERED": "1",
             "GRPC_ENABLE_FORK_SUPPORT": "0",
+            **self._program.env,
         }
         while not self._ending:
             worker = await ChildProcess.start(
-                sys.executable, WORKER, env=env, name=f"worker {number}", cwd=self._folder
+                *self._program.command, env=env, name=f"worker {number}", cwd=self._folder
             )
             self.workers[number] = worker
             await worker.wait(3_600.0)
@@ -125,10 +137,16 @@ class Storm:
             self.history.starts.append((UUID(fields["task"]), fields["attempt"], fields["worker"]))
 
 
+def release(pace: asyncio.Semaphore, count: int) -> None:
+    """Let so many more triggers be sent."""
+    for _ in range(count):
+        pace.release()
+
+
 @asynccontextmanager
-async def storm(cluster: Cluster, folder: Path, seed: int) -> AsyncIterator[Storm]:
+async def storm(cluster: Cluster, folder: Path, seed: int, program: Program = PYTHON) -> AsyncIterator[Storm]:
     """A storm whose workers are gone at the end."""
-    made = Storm(cluster, folder, seed)
+    made = Storm(cluster, folder, seed, program)
     try:
         yield made
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "broadaxe-tests"
+TYPESCRIPT_SDK = "@hatchet-dev/typescript-sdk@1.33.2"
 _TIMEOUT = 180.0
 
 

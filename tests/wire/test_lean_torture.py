@@ -628,6 +628,16 @@ async def test_stop_lets_those_in_who_knocked_before_it_and_says_goodbye() -> No
     assert frame(7, 0, 0, bytes(4) + bytes(4) + b"the server is stopping") in heard
 
 
+async def test_leave_goes_on_without_a_client_that_says_nothing() -> None:
+    async with serving(LeanSettings(port=0)) as toy:
+        with socket.create_connection(("127.0.0.1", toy.server.port), timeout=30) as mute:
+            mute.sendall(START)
+            await asyncio.wait_for(toy.server.leave(600), 30)
+            await asyncio.wait_for(toy.server.stop(600), 30)
+            heard = mute.makefile("rb").read()
+    assert frame(7, 0, 0, bytes(4) + bytes(4) + b"the server is stopping") in heard
+
+
 async def test_metadata_of_the_handler_goes_out_even_when_no_message_does() -> None:
     side = Side()
     side.servicer.says = (("x-note", "one"),)

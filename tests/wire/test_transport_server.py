@@ -326,6 +326,35 @@ async def test_stop_cuts_what_outlasts_its_timeout() -> None:
     await asyncio.wait_for(toy.servicer.cancelled.wait(), 30)
 
 
+async def test_leave_sends_the_next_calls_elsewhere_and_keeps_open_streams() -> None:
+    async with AsyncExitStack() as stack:
+        old = await stack.enter_async_context(serving())
+        new = await stack.enter_async_context(serving(listening(port=old.server.port)))
+        while not old.servicer.calls:
+            # The kernel spreads connections over both; take clients until one has the old server.
+            calls = await stack.enter_async_context(client(old.target))
+            await _push(calls)
+        stream = calls.listen(listen("polite"), metadata=BEARER)
+        answers = aiter(stream)
+        actions = [(await anext(answers)).action_id]
+        served = len(new.servicer.calls)
+        await old.server.leave(10)
+        refused = []
+        while len(new.servicer.calls) == served:
+            try:
+                await _push(calls)
+            except aio.AioRpcError as error:
+                refused.append(error.code())
+        assert not stream.done()
+        assert not old.pipeline.closing.is_set()
+        await old.server.stop(10)
+        actions += [action.action_id async for action in answers]
+        assert await stream.code() is grpc.StatusCode.OK
+    assert actions == ["0", "last"]
+    # grpcio returns before its client has heard, and refuses what comes until then.
+    assert not refused or isinstance(old.server, GrpcioServer)
+
+
 async def test_stop_hands_a_shared_port_over_to_the_next_server() -> None:
     async with AsyncExitStack() as stack:
         old = await stack.enter_async_context(serving())

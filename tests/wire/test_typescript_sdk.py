@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from npm import node_modules
+from npm import TYPESCRIPT_SDK, node_modules
 from sdk_server import Served
 
 from broadaxe.testkit.process import ChildProcess
 
-PACKAGE = "@hatchet-dev/typescript-sdk@1.33.2"
 CHECKS = Path(__file__).parent / "typescript" / "checks.js"
 Answers = dict[str, dict[str, Any]]
 
@@ -17,7 +16,7 @@ Answers = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def modules() -> Path:
     """The SDK's `node_modules`."""
-    return node_modules(PACKAGE)
+    return node_modules(TYPESCRIPT_SDK)
 
 
 @pytest.fixture(scope="module")

@@ -203,11 +203,14 @@ class EnginePart:
         return local_address(self._shared.settings.runtime.healthcheck_bind_address, self._health_port.port)
 
     async def stop(self) -> None:
-        """Drain, end the streams, finish what is in flight, hand the lease on."""
+        """Send clients elsewhere, drain, end the streams, finish what is in flight, hand the lease on."""
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait([self._opening])
-        end = self._shared.clock.monotonic() + self._shared.settings.grpc.shutdown_timeout
+        timeout = self._shared.settings.grpc.shutdown_timeout
+        end = self._shared.clock.monotonic() + timeout
+        if self.services.serves:
+            await self._server.leave(timeout)
         await self.core.drain()
         if self.services.serves:
             await self._server.stop(max(LEAST_CALL_TIME, end - self._shared.clock.monotonic()))

@@ -1,8 +1,8 @@
 """One process: the engine, the API server or both, from start to a clean stop.
 
 Start: telemetry, database, health port, engine (waits for the lease), then the ports that take traffic.
-Stop: not ready, serves on until balancers have noticed, engine drains, streams end, lease goes to the next
-process, database, telemetry last.
+Stop: not ready, serves on until balancers have noticed, clients are sent elsewhere, engine drains, streams
+end, lease goes to the next process, database, telemetry last.
 """
 
 import asyncio

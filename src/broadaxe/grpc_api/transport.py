@@ -8,7 +8,7 @@ class BindFailed(Exception):
 
 
 class Transport(Protocol):
-    """Serves a table of methods. `start` once, `stop` once, in the same event loop."""
+    """Serves a table of methods. `start` once, `leave` and `stop` once, in the same event loop."""
 
     @property
     def port(self) -> int:
@@ -16,6 +16,13 @@ class Transport(Protocol):
 
     async def start(self) -> None:
         """Listen and serve; raises `BindFailed`."""
+
+    async def leave(self, timeout: float) -> None:
+        """Listen no more, and tell clients to make their next calls elsewhere: before anything is refused or
+        ended, since a client whose stream ends opens the next one at once. Open calls go on.
+
+        `timeout`: seconds that are left until everything is cut.
+        """
 
     async def stop(self, timeout: float) -> None:
         """Stop without loss: no new connections, streams end with OK, unary calls are served.

@@ -87,7 +87,7 @@ class GrpcioSettings:
 class GrpcioServer:
     """Serves methods, and gRPC's health service when wanted, through a pipeline.
 
-    `start` once, `stop` once, in the same event loop.
+    `start` once, `leave` and `stop` once, in the same event loop.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class GrpcioServer:
         self._monotonic = clock.monotonic
         self._settings = settings
         self._server: aio.Server | None = None
+        self._stopping: asyncio.Future[None] | None = None
         self._port = 0
 
     @property
@@ -131,18 +132,23 @@ class GrpcioServer:
             raise BindFailed(f"cannot listen on {address}")
         return port
 
+    async def leave(self, timeout: float) -> None:
+        """Begin the stop: grpcio says goodbye only so, and refuses what crosses it."""
+        if self._server is not None and self._stopping is None:
+            self._stopping = asyncio.ensure_future(self._server.stop(timeout))
+
     async def stop(self, timeout: float) -> None:
         """Stop without loss: no new connections, streams end with OK, unary calls are served.
 
         What is still open after `timeout` seconds is cut. Returns when nothing is left.
         """
-        server, self._server = self._server, None
-        if server is None:
-            return
         # Clients are told to go elsewhere before their streams end, so that they do not come back here.
-        drained = asyncio.ensure_future(server.stop(timeout))
+        await self.leave(timeout)
+        stopping, self._server, self._stopping = self._stopping, None, None
+        if stopping is None:
+            return
         await self._pipeline.drain(min(self._settings.stream_patience, timeout))
-        await drained
+        await stopping
 
     def _service(self, name: str) -> grpc.GenericRpcHandler[Any, Any]:
         handlers = {method.name: self._handler(method) for method in self._methods if method.service == name}

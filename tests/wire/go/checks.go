@@ -1,4 +1,5 @@
 // One worker and its client in one process, with the official Go SDK. Each check prints a JSON line.
+// Told `storm` it is a worker for the fault tests instead.
 package main
 
 import (
@@ -249,6 +250,12 @@ func main() {
 	client, err := hatchet.NewClient()
 	if err != nil {
 		panic(err)
+	}
+	if len(os.Args) > 1 && os.Args[1] == "storm" {
+		if err := storm(client); err != nil {
+			panic(err)
+		}
+		return
 	}
 	f := declare(client)
 	tasks := hatchet.WithWorkflows(f.echo, f.flaky, f.hopeless, f.parent, f.waits, f.streams, f.durable, f.dag)

@@ -50,7 +50,7 @@ class Shared:
     """What clients send again and again. Shared: kept for each connection it would be most of its memory."""
     connections: "set[Link]" = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set whenever a connection goes."""
+    """Set whenever a connection goes, or its client has heard that it should."""
     stopping: bool = False
 
 
@@ -387,6 +387,7 @@ class Link(asyncio.Protocol, ABC):
         if self.left or self.dead:
             return
         self.left = True
+        self._shared.changed.set()
         self.sender.write(F.goaway_frame(self.last, ErrorCode.NO_ERROR, "the server is stopping"))
         if not self.streams:
             self.close()

@@ -5,6 +5,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from broadaxe.clock import Clock
 from broadaxe.grpc_api.call import Code, RpcError
@@ -30,7 +31,7 @@ _ADOPTION_WAIT = 0.5
 class LeanServer:
     """Serves methods, and gRPC's health service when wanted, through a pipeline.
 
-    `start` once, `stop` once, in the same event loop.
+    `start` once, `leave` and `stop` once, in the same event loop.
     """
 
     def __init__(
@@ -114,6 +115,21 @@ class LeanServer:
             raise
         return sockets
 
+    async def leave(self, timeout: float) -> None:
+        """Listen no more, and tell clients to make their next calls elsewhere; open calls go on.
+
+        Returns when all have heard of it, or after `timeout` seconds or those that a silent client is given.
+        """
+        shared = self._shared
+        if shared is None:
+            return
+        await self._say_goodbye(shared)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while not all(connection.left or connection.dead for connection in shared.connections):
+                    shared.changed.clear()
+                    await shared.changed.wait()
+
     async def stop(self, timeout: float) -> None:
         """Stop without loss: no new connections, streams end with OK, unary calls are served.
 
@@ -122,11 +138,8 @@ class LeanServer:
         shared, self._shared = self._shared, None
         if shared is None:
             return
-        await self._close_listeners(shared)
         # Clients are told to go elsewhere before their streams end, so that they do not come back here.
-        shared.stopping = True
-        for connection in tuple(shared.connections):
-            connection.leave()
+        await self._say_goodbye(shared)
         emptied = asyncio.ensure_future(_emptied(shared))
         try:
             async with asyncio.timeout(timeout):
@@ -136,6 +149,13 @@ class LeanServer:
             await self._cut(shared)
         finally:
             emptied.cancel()
+
+    async def _say_goodbye(self, shared: Shared) -> None:
+        if not shared.stopping:
+            await self._close_listeners(shared)
+            shared.stopping = True
+            for connection in tuple(shared.connections):
+                connection.leave()
 
     async def _close_listeners(self, shared: Shared) -> None:
         """Listen no more. Who has been let in by the kernel and not by us would be cut off without a word:
