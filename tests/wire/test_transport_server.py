@@ -13,7 +13,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from toy_server import BEARER, Chosen, client, listen, listening, make_server, register, serving
+from toy_server import BEARER, Chosen, Client, Toy, client, listen, listening, make_server, register, serving
 
 from broadaxe.config.tls import ServerTls
 from broadaxe.grpc_api.call import Code
@@ -326,14 +326,21 @@ async def test_stop_cuts_what_outlasts_its_timeout() -> None:
     await asyncio.wait_for(toy.servicer.cancelled.wait(), 30)
 
 
+async def _two_on_a_port(stack: AsyncExitStack) -> tuple[Toy, Toy, Client]:
+    """A server, the next one on its port, and a client of the first."""
+    old = await stack.enter_async_context(serving())
+    new = await stack.enter_async_context(serving(listening(port=old.server.port)))
+    while True:
+        # The kernel spreads connections over both.
+        calls = await stack.enter_async_context(client(old.target))
+        await _push(calls)
+        if old.servicer.calls:
+            return old, new, calls
+
+
 async def test_leave_sends_the_next_calls_elsewhere_and_keeps_open_streams() -> None:
     async with AsyncExitStack() as stack:
-        old = await stack.enter_async_context(serving())
-        new = await stack.enter_async_context(serving(listening(port=old.server.port)))
-        while not old.servicer.calls:
-            # The kernel spreads connections over both; take clients until one has the old server.
-            calls = await stack.enter_async_context(client(old.target))
-            await _push(calls)
+        old, new, calls = await _two_on_a_port(stack)
         stream = calls.listen(listen("polite"), metadata=BEARER)
         answers = aiter(stream)
         actions = [(await anext(answers)).action_id]
@@ -357,12 +364,7 @@ async def test_leave_sends_the_next_calls_elsewhere_and_keeps_open_streams() -> 
 
 async def test_stop_hands_a_shared_port_over_to_the_next_server() -> None:
     async with AsyncExitStack() as stack:
-        old = await stack.enter_async_context(serving())
-        new = await stack.enter_async_context(serving(listening(port=old.server.port)))
-        while not old.servicer.calls:
-            # The kernel spreads connections over both; take clients until one has the old server.
-            calls = await stack.enter_async_context(client(old.target))
-            await _push(calls)
+        old, new, calls = await _two_on_a_port(stack)
         before = len(new.servicer.calls)
         stop = asyncio.create_task(old.server.stop(10))
         refused = []
