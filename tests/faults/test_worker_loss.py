@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
@@ -16,7 +15,7 @@ from broadaxe.testkit.process import ChildProcess
 from tests.faults.cluster import Cluster
 from tests.faults.conftest import NewCluster, soak
 from tests.faults.sdk_worker import WORKFLOW
-from tests.faults.storm import WORKER
+from tests.faults.storm import PYTHON
 from tests.faults.wire import Client, Code, RawWorker
 
 FLOW = "loss"
@@ -134,7 +133,7 @@ async def test_sdk_worker_killed_its_tasks_run_elsewhere_and_end(
             "SLOTS": "5",
             "PYTHONUNBUFFERED": "1",
         }
-        return await ChildProcess.start(sys.executable, WORKER, env=env, name=name, cwd=tmp_path)
+        return await ChildProcess.start(*PYTHON.command, env=env, name=name, cwd=tmp_path)
 
     def noted() -> list[dict[str, object]]:
         return [json.loads(line) for line in notes.read_text().splitlines()]
