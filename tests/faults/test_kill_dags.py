@@ -118,6 +118,7 @@ class Load:
             run = await self.client.trigger_patiently(name, number=number)
             runs.append(run)
             if self.dice.randrange(CANCELLED_ONE_IN) == 0:
+                self.client.history.cancelled_runs.add(run)
                 await patiently(lambda: self.client.cancel(runs[-1]))
         self.asked += count
         return runs

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
-from rows import OTHER, TENANT, WORKFLOW, completed, ids, new_task, now, started
+from rows import OTHER, STEP, TENANT, WORKFLOW, completed, ids, new_task, now, started
 
 from broadaxe.domain.errors import ResourceExhausted
+from broadaxe.domain.run import task_id_of
 from broadaxe.domain.task import (
     AttemptOutcome,
     AttemptRecord,
@@ -41,7 +42,7 @@ async def test_create_tasks_stored_reads_back_equal(ledger: PostgresLedger) -> N
 
 async def test_get_tasks_by_task_and_by_run_finds_both(ledger: PostgresLedger) -> None:
     run = ids.uuid7()
-    alone, member = new_task(), new_task(run_id=run)
+    alone, member = new_task(), new_task(task_id=task_id_of(run, STEP), run_id=run)
     await ledger.create_tasks([alone, member], patience=30)
     found = await ledger.get_tasks(TENANT, [alone.facts.id, run])
     assert {task.facts.id for task in found} == {alone.facts.id, member.facts.id}

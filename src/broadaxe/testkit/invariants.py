@@ -66,6 +66,9 @@ class History:
     """The address of the engine that answered, by run; as far as the test knows."""
     cancelled: set[UUID] = field(default_factory=set)
     """Tasks that the answer to a cancel named."""
+    cancelled_runs: set[UUID] = field(default_factory=set)
+    """Runs of several steps whose cancel was asked for, whether or not its answer came: their on-failure step
+    need not run."""
     replayed: set[UUID] = field(default_factory=set)
     """Tasks that the answer to a replay named."""
     starts: list[tuple[UUID, int, str]] = field(default_factory=list)
@@ -306,7 +309,9 @@ def _on_failure(run: RunRow, rows: dict[UUID, Row], history: History) -> list[st
     found = []
     for task_id, step in run.steps.items():
         row = rows.get(task_id)
-        if not step.on_failure or row is None or not run.over or run.run_id in history.cancelled:
+        if not step.on_failure or row is None or not run.over:
+            continue
+        if run.run_id in history.cancelled | history.cancelled_runs:
             continue
         failed = any(rows[parent].state is TaskState.FAILED for parent in step.parents)
         if failed is (row.worker_id is None):
