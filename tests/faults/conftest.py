@@ -1,6 +1,5 @@
 """Servers for the fault tests. A test that kills PostgreSQL starts one of its own."""
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -9,9 +8,9 @@ import pytest
 
 from broadaxe.store.embedded import EmbeddedPostgres
 from broadaxe.testkit.database import Databases
+from tests.conftest import SOAK
 from tests.faults.cluster import Cluster, running, socket_of
 
-SOAK = os.environ.get("BROADAXE_SOAK") == "1"
 soak = pytest.mark.skipif(not SOAK, reason="takes minutes: set BROADAXE_SOAK=1, or run `make soak`")
 
 NewCluster = Callable[..., Awaitable[Cluster]]

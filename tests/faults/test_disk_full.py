@@ -61,7 +61,6 @@ async def lives_on(cluster: Cluster, worker: RawWorker) -> None:
 
 async def goes_on(cluster: Cluster, worker: RawWorker, client: Client) -> None:
     """There is room again: everything ends, and nothing was done twice."""
-    worker.auto = worker.complete
     await client.trigger_patiently(FLOW)
     await cluster.until_settled(40)
     assert worker.stream_ends == [], "the stream was cut by a full disk"
@@ -78,6 +77,7 @@ async def test_full_disk_is_an_outage_until_there_is_room(cluster: Cluster) -> N
             mark = engine.mark
             await cluster.execute(FULL)
             report = asyncio.create_task(worker.complete(worker.got[0]))
+            worker.auto = worker.complete
             assert await refused(client, "x")
             await lives_on(cluster, worker)
             assert not report.done()

@@ -3,18 +3,16 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
 import pytest
 
-from broadaxe.clock import SystemClock
 from broadaxe.grpc_api.wire.v1 import workflows_pb2 as v1
 from broadaxe.testkit.conditions import until
 from broadaxe.testkit.fifo import Fifo
 from broadaxe.testkit.invariants import History, verify
-from broadaxe.testkit.stalls import Stalls
+from broadaxe.testkit.stalls import within
 from tests.faults import fleet
 from tests.faults.cluster import READY, Cluster
 from tests.faults.conftest import NewCluster
@@ -23,7 +21,6 @@ from tests.faults.wire import FAILED, Client, RawWorker, Refused, until_state
 
 FLOW = "flow"
 TAKE_OVER = 3.0
-_clock = SystemClock()
 
 
 @dataclass
@@ -45,16 +42,6 @@ class Pair:
         await self.cluster.until_value(
             "SELECT listening_since IS NOT NULL FROM worker WHERE id = $1::uuid", True, 20.0, worker.id
         )
-
-
-@asynccontextmanager
-async def taken_over() -> AsyncIterator[None]:
-    """What happens within is over in the time of a take-over, less what the machine itself stands still."""
-    began = _clock.monotonic()
-    async with Stalls() as stalls:
-        yield
-        took, stalled = _clock.monotonic() - began, stalls.seconds
-    assert took - stalled < TAKE_OVER, f"{took:.2f} s, of which the machine stood still {stalled:.2f}"
 
 
 @pytest.fixture
@@ -177,7 +164,7 @@ async def test_sigterm_of_the_owner_hands_over_and_workers_elsewhere_go_on(pair:
         sessions = worker.sessions
         assert await pair.owner.process.stop() == 0
         await worker.complete(start)
-        async with taken_over():
+        async with within(TAKE_OVER):
             after = await pair.at_other.trigger(FLOW)
             await worker.complete(await worker.start_of(after, 0))
         assert worker.sessions == sessions, "its stream was not disturbed"
@@ -192,7 +179,7 @@ async def test_owner_killed_the_other_takes_over_within_three_seconds(pair: Pair
         start = await worker.start_of(before, 0)
         await worker.report(start, 1)
         await pair.cluster.kill(pair.owner.process)
-        async with taken_over():
+        async with within(TAKE_OVER):
             after = await pair.at_other.trigger(FLOW)
             await worker.start_of(after, 0)
         await worker.complete(start)
@@ -318,7 +305,7 @@ async def test_partitions_are_shared_and_a_killed_engines_are_taken(new_cluster:
         owned = await fleet.shares(cluster)
         return len(owned) == 2 and sum(owned.values()) == 8
 
-    async with taken_over():
+    async with within(TAKE_OVER):
         await until(taken, "its partitions are taken", 20.0, period=0.02)
 
     async def even_again() -> bool:

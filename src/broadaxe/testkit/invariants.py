@@ -306,12 +306,12 @@ def _step_in_order(run: RunRow, task_id: UUID, step: StepRow, by_task: dict[UUID
 
 def _on_failure(run: RunRow, rows: dict[UUID, Row], history: History) -> list[str]:
     """It runs exactly when a step failed; a cancelled run may have cancelled it."""
+    if not run.over or run.run_id in history.cancelled or run.run_id in history.cancelled_runs:
+        return []
     found = []
     for task_id, step in run.steps.items():
         row = rows.get(task_id)
-        if not step.on_failure or row is None or not run.over:
-            continue
-        if run.run_id in history.cancelled | history.cancelled_runs:
+        if not step.on_failure or row is None:
             continue
         failed = any(rows[parent].state is TaskState.FAILED for parent in step.parents)
         if failed is (row.worker_id is None):

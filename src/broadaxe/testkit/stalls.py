@@ -1,6 +1,8 @@
 """How long a machine kept this process from running: what a bound on real time must not count."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from broadaxe.clock import SystemClock
 
@@ -45,3 +47,13 @@ class Stalls:
             await asyncio.sleep(_PERIOD)
             self._sum += self._late()
             self._since = _clock.monotonic()
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """What happens inside is over in this time, less what the machine itself stands still; AssertionError."""
+    began = _clock.monotonic()
+    async with Stalls() as stalls:
+        yield
+        took, stalled = _clock.monotonic() - began, stalls.seconds
+    assert took - stalled < seconds, f"{took:.2f} s, of which the machine stood still {stalled:.2f}"

@@ -152,8 +152,8 @@ class LeanServer:
 
     async def _say_goodbye(self, shared: Shared) -> None:
         if not shared.stopping:
+            shared.stopping = True  # who is let in from here on is told so at once
             await self._close_listeners(shared)
-            shared.stopping = True
             for connection in tuple(shared.connections):
                 connection.leave()
 
